@@ -1,0 +1,406 @@
+"""The components of the console: one tag for each file of `templates/ui/`, of the same name.
+
+Pages say what they mean (`{% status service.state since=service.status_since %}`) and know no CSS class
+of a component. The parameters of a tag are the context of its template, where its contract stands; wrong
+parameters fail when a page is compiled. `{% x %}…{% endx %}` wrap what is between.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from django import forms
+from django.core.paginator import Page
+from django.template.context import Context
+from django.template.loader_tags import BLOCK_CONTEXT_KEY
+
+from console import wording
+from console.components import Components
+
+register = Components()
+register.filter("size", wording.size)
+register.filter("rate", wording.rate)
+register.filter("duration", wording.duration)
+register.filter("exact", wording.exact)
+
+
+@register.simple_tag(takes_context=True)
+def repeat_block(context: Context, name: str) -> str:
+    """The content of the page's block `name` once more: the title is also the heading."""
+    blocks = context.render_context.get(BLOCK_CONTEXT_KEY)
+    block = blocks.get_block(name) if blocks else None
+    return block.render(context).strip() if block else ""
+
+
+@register.filter
+def pretty_json(value: Any) -> str:
+    """`value` as indented JSON, for `{% code %}`."""
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+# Words and marks
+
+
+@register.component
+def icon(name: str, *, label: Any = "", size: str = "") -> None:
+    """A picture from the sprite; decorative unless it has a `label`."""
+
+
+@register.component
+def status(state: Any, *, since: Any = None, percent: int | None = None) -> None:
+    """A `console.lifecycle.Status`: dot, word, percent while busy, since when."""
+
+
+@register.component
+def badge(text: Any, *, tone: str = "idle", icon: str = "") -> None:
+    """A short mark."""
+
+
+@register.component
+def ago(moment: Any, *, empty: str = "–") -> dict[str, Any]:
+    """A relative time with the exact one on hover."""
+    return {"words": wording.ago(moment), "exact": wording.exact(moment)} if moment else {}
+
+
+@register.component
+def copy(value: Any, *, label: Any = "", shown: Any = "") -> None:
+    """A monospace value with a copy button."""
+
+
+@register.component
+def copy_button(value: Any, *, label: Any = "") -> None:
+    """The copy button alone."""
+
+
+# Acts
+
+
+@register.component
+def button(
+    label: Any,
+    *,
+    href: str = "",
+    icon: str = "",
+    look: str = "",
+    size: str = "",
+    name: str = "",
+    value: Any = "",
+    dialog: bool = False,
+    disabled: Any = "",
+    icon_only: bool = False,
+    formaction: str = "",
+    novalidate: bool = False,
+) -> None:
+    """A link that looks like a button, or a submit button where there is no `href`."""
+
+
+@register.component
+def post_button(
+    label: Any,
+    url: str,
+    *,
+    icon: str = "",
+    look: str = "",
+    size: str = "",
+    disabled: Any = "",
+    icon_only: bool = False,
+    fields: Mapping[str, Any] | None = None,
+) -> None:
+    """A form of one button: an act that needs no confirmation."""
+
+
+@register.wrapper
+def menu(
+    id: str,
+    *,
+    label: Any = "",
+    icon: str = "dots-vertical",
+    size: str = "sm",
+    icon_only: bool = True,
+    look: str = "quiet",
+) -> None:
+    """A button that opens a list of acts."""
+
+
+@register.component
+def menu_item(
+    label: Any, *, href: str = "", post: str = "", icon: str = "", tone: str = "", dialog: bool = False
+) -> None:
+    """One act of a menu: a link, or a POST."""
+
+
+@register.wrapper
+def confirm(
+    *,
+    title: Any,
+    action: str,
+    label: Any,
+    cancel: str,
+    affected: Iterable[Any] = (),
+    affected_title: Any = "",
+    type_name: str = "",
+    error: Any = "",
+    tone: str = "bad",
+) -> dict[str, Any]:
+    """What a destructive act will do, asked before it is done; a page by itself or a dialog."""
+    # For the pattern attribute, whose syntax refuses needless escapes.
+    return {"pattern": re.sub(r"[\\^$.*+?()\[\]{}|/]", r"\\\g<0>", type_name), "affected": list(affected)}
+
+
+# Telling
+
+
+@register.component
+def problem(problem: Any, *, href: str = "", label: Any = "", post: str = "", tone: str = "bad") -> None:
+    """A `console.problems.Problem`: what failed, why, what to do, and a button."""
+
+
+@register.wrapper
+def note(*, tone: str = "busy", title: Any = "", icon: str = "") -> dict[str, Any]:
+    """A remark in the page."""
+    return {"icon": icon or _TONE_ICONS[tone]}
+
+
+_TONE_ICONS = {
+    "ok": "circle-check",
+    "busy": "info-circle",
+    "idle": "info-circle",
+    "warn": "alert-triangle",
+    "bad": "alert-circle",
+}
+
+
+@register.component
+def empty(
+    title: Any,
+    text: Any = "",
+    *,
+    icon: str = "inbox",
+    href: str = "",
+    label: Any = "",
+    more: str = "",
+    more_label: Any = "",
+) -> None:
+    """What stands where nothing is yet, with the next step."""
+
+
+@register.component
+def announce(context: Context, text: Any) -> dict[str, Any]:
+    """Tell those who cannot see it what a fragment changed."""
+    return {"is_fragment": context.get("is_fragment", False)}
+
+
+@register.component
+def progress(
+    done: float = 0, total: float = 0, *, unit: str = "", rate: float = 0, stage: Any = "", label: Any = ""
+) -> dict[str, Any]:
+    """How far work has come; `unit` "bytes" is worded as sizes, no `total` means that the end is unknown."""
+    told = wording.size if unit == "bytes" else str
+    return {
+        "percent": min(100, int(done * 100 / total)) if total else None,
+        "done_words": told(done),
+        "total_words": told(total) if total else "",
+        "rate_words": wording.rate(rate) if rate and unit == "bytes" else "",
+    }
+
+
+# Structure
+
+
+@register.wrapper
+def card(*, title: Any = "", flush: bool = False, href: str = "", label: Any = "", id: str = "") -> None:
+    """A surface with an optional heading; `flush` for what brings its own edges (tables, forms, events)."""
+
+
+@register.wrapper
+def card_head(title: Any, *, text: Any = "") -> None:
+    """The heading of a flush card with acts at its right."""
+
+
+@register.wrapper
+def stack() -> None:
+    """Cards below each other with even gaps."""
+
+
+@register.wrapper
+def columns(*, kind: str = "") -> None:
+    """Cards side by side; kind "wide" is two thirds and one third, "small" for figures."""
+
+
+@register.component
+def figure(value: Any, label: Any, *, href: str = "", tone: str = "") -> None:
+    """One number and what it counts."""
+
+
+@register.wrapper
+def facts() -> None:
+    """A grid of names and values; holds `{% fact %}`."""
+
+
+@register.wrapper
+def fact(label: Any, *, wide: bool = False) -> None:
+    """One name and its value."""
+
+
+@register.component
+def tabs(items: Sequence[Mapping[str, Any]], *, label: Any, segmented: bool = False) -> None:
+    """Views of one thing: links `{label, url, active, icon?, count?}`."""
+
+
+@register.component
+def stepper(steps: Sequence[Any], current: int) -> None:
+    """Where one is in a procedure; `current` counts from 1."""
+
+
+@register.wrapper
+def live(id: str, url: str, *, tag: Any, busy: bool = False, final: bool = False) -> None:
+    """A part that keeps itself fresh: every 3 s while busy, 15 s when settled, never when final."""
+
+
+@register.component
+def events(events: Iterable[Any]) -> None:
+    """What happened, newest first: rows with kind, sentence, problem, created_at, actor."""
+
+
+@register.component
+def code(text: Any, *, label: Any) -> None:
+    """Text to be pasted, with a copy button."""
+
+
+@register.component
+def log(lines: Iterable[Any], *, label: Any, id: str = "log") -> dict[str, Any]:
+    """Log lines with `at` and `text`, oldest first; the view keeps to the end."""
+    return {"lines": list(lines)}
+
+
+# Lists
+
+
+@register.wrapper
+def table(*, label: Any) -> None:
+    """The rows of a list: thead with `{% head %}` or `<th scope="col">`, tbody."""
+
+
+@register.component
+def head(
+    context: Context, label: Any, *, sort: str = "", number: bool = False, hidden: bool = False
+) -> dict[str, Any]:
+    """A column's head; with `sort` a link that sorts by `?sort=<name>` and turns the order round."""
+    request = context.get("request")
+    if not sort or request is None:
+        return {"url": "", "order": ""}
+    now = request.GET.get("sort", context.get("sort", ""))
+    order = {sort: "ascending", f"-{sort}": "descending"}.get(now, "")
+    query = request.GET.copy()
+    query.pop("page", None)
+    query["sort"] = f"-{sort}" if order == "ascending" else sort
+    return {"url": f"?{query.urlencode()}", "order": order}
+
+
+@register.component
+def pager(context: Context, page: Page) -> dict[str, Any]:
+    """Which rows are shown of how many, and the way to the others by `?page=`."""
+    query = context["request"].GET.copy()
+    query.pop("page", None)
+    rest = f"&{query.urlencode()}" if query else ""
+    numbers = [
+        {"number": number, "url": f"?page={number}{rest}" if isinstance(number, int) else ""}
+        for number in page.paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1)
+    ]
+    return {"numbers": numbers, "rest": rest}
+
+
+@register.wrapper
+def filters(*, target: str = "", label: Any, query: str = "", name: str = "q", url: str = "") -> None:
+    """The search box of a list and its filters (the content); answers into `target` while one types."""
+
+
+@register.component
+def select(
+    name: str, label: Any, choices: Iterable[tuple[Any, Any]], *, value: Any = "", all_label: Any = ""
+) -> dict[str, Any]:
+    """A filter of a list; its first choice is `all_label`, which filters nothing."""
+    return {"choices": [(str(key), words) for key, words in choices], "value": str(value or "")}
+
+
+# Forms
+
+
+@register.component
+def form_errors(form: forms.BaseForm) -> dict[str, Any]:
+    """Why a form was refused: errors of the whole, and links to the fields that have errors."""
+    return {"fields": [field for field in form if field.errors and not field.is_hidden]}
+
+
+@register.component
+def form_fields(form: forms.BaseForm) -> None:
+    """Every field of a form, hidden ones too."""
+
+
+@register.wrapper
+def form_section(title: Any, *, text: Any = "", id: str = "") -> None:
+    """A group of fields with its heading."""
+
+
+@register.wrapper
+def form_foot(label: Any, *, cancel: str = "", icon: str = "", look: str = "primary") -> None:
+    """The end of a form: the submit button, other buttons (the content), and the way back."""
+
+
+@register.component
+def field(
+    field: forms.BoundField,
+    *,
+    look: str = "",
+    wide: bool = False,
+    short: bool = False,
+    details: Mapping[Any, Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """A bound field: label, control, help, errors.
+
+    Choices may look like "segments" or "cards", a tick like a "switch".
+    `details` gives cards more to say: `{value: {"text": …, "icon": …, "disabled": reason}}`.
+    """
+    widget = field.field.widget
+    if isinstance(widget, forms.RadioSelect | forms.CheckboxSelectMultiple):
+        return {"kind": "choices", "options": _options(field, details or {}), "look": look or "list"}
+    if isinstance(widget, forms.CheckboxInput):
+        return {"kind": "tick", "control": field.as_widget(attrs={"class": "form-check-input"})}
+    style = "form-select" if isinstance(widget, forms.Select) else "form-control"
+    if isinstance(widget, forms.Textarea) and "mono" in widget.attrs.get("class", ""):
+        style += " mono"
+    return {"kind": "control", "control": field.as_widget(attrs={"class": style})}
+
+
+def _options(field: forms.BoundField, details: Mapping[Any, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    kind = "radio" if isinstance(field.field.widget, forms.RadioSelect) else "checkbox"
+    return [
+        {
+            "id": option.id_for_label,
+            "kind": kind,
+            "name": option.data["name"],
+            "value": option.data["value"],
+            "label": option.choice_label,
+            "checked": option.data["selected"],
+            **details.get(option.data["value"], {}),
+        }
+        for option in field.subwidgets
+    ]
+
+
+@register.component
+def pairs(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    key_name: str,
+    value_name: str,
+    key_label: Any,
+    value_label: Any,
+    add_label: Any,
+    spare: int = 2,
+) -> dict[str, Any]:
+    """Rows `{key, value, error?}` and spare ones; the view reads both names with `getlist`."""
+    return {"rows": [*rows, *({"key": "", "value": ""} for _ in range(spare))]}

@@ -1,0 +1,173 @@
+"""What runs: services, their immutable revisions, the instances that serve them, and the keys that open them."""
+
+from __future__ import annotations
+
+import secrets
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from console.encryption import EncryptedTextField
+from console.lifecycle import Lifecycle
+from console.models import Tracked, TransitionEvent, Workspace
+from deployments import lifecycle
+from registry.models import Version
+
+
+class Specification(models.Model):
+    """A size of compute node that a pool offers (facts §4.3)."""
+
+    code = models.CharField(max_length=64, primary_key=True)
+    name_en = models.CharField(max_length=80)
+    name_zh = models.CharField(max_length=80)
+    cpu = models.DecimalField(max_digits=6, decimal_places=2)
+    memory_mb = models.PositiveIntegerField()
+    is_open = models.BooleanField(default=True)
+    position = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        ordering = ["position", "code"]
+        verbose_name = _("specification")
+        verbose_name_plural = _("specifications")
+
+    def __str__(self) -> str:
+        return self.name_en
+
+
+class Service(Tracked):
+    """A real-time service: a stable address, what is wanted of it, and what is true of it."""
+
+    lifecycle: ClassVar[Lifecycle] = lifecycle.SERVICE
+    RUN, STOP, DELETE = "running", "stopped", "deleted"
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="services")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    name = models.CharField(_("Name"), max_length=64)
+    description = models.CharField(_("Description"), max_length=100, blank=True)
+    # People change only these two; the status is derived from instances by the converge loop.
+    desired = models.CharField(
+        max_length=8, default=RUN, choices=[(RUN, "running"), (STOP, "stopped"), (DELETE, "deleted")]
+    )
+    wanted_revision = models.PositiveIntegerField(default=1)
+    # The revision that last became wholly ready; 0 before the first.
+    good_revision = models.PositiveIntegerField(default=0)
+    deploy_started_at = models.DateTimeField(default=timezone.now)
+    problem_code = models.CharField(max_length=80, blank=True)
+    problem_params = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["-created_at"]
+        verbose_name = _("real-time service")
+        verbose_name_plural = _("real-time services")
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "name"], name="deployments_service_name"),
+            models.CheckConstraint(
+                condition=Q(status__in=lifecycle.SERVICE.values), name="deployments_service_status"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ServiceRevision(models.Model):
+    """One configuration of a service; written once, never changed."""
+
+    service = models.ForeignKey(Service, models.CASCADE, related_name="revisions")
+    number = models.PositiveIntegerField()
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    timeout_seconds = models.PositiveIntegerField(default=1200)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [
+            models.UniqueConstraint(fields=["service", "number"], name="deployments_revision_number")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.service} r{self.number}"
+
+
+class RevisionTarget(models.Model):
+    """One version inside a revision: its traffic share in percent, node size and count, variables."""
+
+    revision = models.ForeignKey(ServiceRevision, models.CASCADE, related_name="targets")
+    version = models.ForeignKey(Version, models.RESTRICT, related_name="targets")
+    weight = models.PositiveSmallIntegerField(_("Traffic Ratio (%)"), default=100)
+    specification = models.ForeignKey(Specification, models.PROTECT, related_name="+")
+    instance_count = models.PositiveSmallIntegerField(_("Compute Nodes"), default=1)
+    environment_variables = EncryptedTextField(default="{}")  # a JSON object of strings
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["revision", "version"], name="deployments_target_once"),
+            models.CheckConstraint(condition=Q(weight__lte=100), name="deployments_target_weight"),
+            models.CheckConstraint(condition=Q(instance_count__gte=1), name="deployments_target_count"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.version} {self.weight} %"
+
+
+def new_instance_name() -> str:
+    """A name for an instance, chosen before it starts so that starting it twice is harmless."""
+    return f"i-{secrets.token_hex(6)}"
+
+
+class Instance(Tracked):
+    """One running copy of a version inside a service."""
+
+    lifecycle: ClassVar[Lifecycle] = lifecycle.INSTANCE
+
+    name = models.CharField(max_length=16, unique=True, default=new_instance_name)
+    service = models.ForeignKey(Service, models.CASCADE, related_name="instances")
+    target = models.ForeignKey(RevisionTarget, models.CASCADE, related_name="instances")
+    restarts = models.PositiveIntegerField(default=0)
+    address = models.CharField(max_length=200, blank=True)
+    detail = models.CharField(max_length=1000, blank=True)
+
+    class Meta:
+        ordering = ["created_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=lifecycle.INSTANCE.values), name="deployments_instance_status"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class InstanceEvent(TransitionEvent):
+    """What happened to an instance."""
+
+    subject = models.ForeignKey(Instance, models.CASCADE, related_name="events")
+
+
+class ServiceEvent(TransitionEvent):
+    """An event on a service's page."""
+
+    subject = models.ForeignKey(Service, models.CASCADE, related_name="events")
+
+
+class AccessKey(models.Model):
+    """A key that opens a service at the gateway."""
+
+    service = models.ForeignKey(Service, models.CASCADE, related_name="keys")
+    name = models.CharField(_("Name"), max_length=64)
+    secret = EncryptedTextField()
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["service", "name"], name="deployments_key_name")]
+
+    def __str__(self) -> str:
+        return self.name
