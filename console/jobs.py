@@ -38,6 +38,12 @@ def kind_label(operation: Operation) -> str:
     return str(kind.label) if kind else operation.kind
 
 
+def stage_label(operation: Operation) -> str:
+    """What the operation is at, in the reader's language; empty before it says."""
+    kind = operations.kinds.get(operation.kind)
+    return str(kind.stages.get(operation.stage, operation.stage)) if kind else operation.stage
+
+
 def can_cancel(actor: Any, operation: Operation) -> bool:
     """Whether the actor could cancel the operation now."""
     kind = operations.kinds.get(operation.kind)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils.functional import SimpleLazyObject
 
 from console import audit
 from console.access import workspaces_of
@@ -18,13 +17,13 @@ Handler = Callable[[HttpRequest], HttpResponse]
 
 
 class WorkspaceMiddleware:
-    """Sets `request.workspace` (lazily: the one chosen in this session, or the first) and the audit origin."""
+    """Sets `request.workspace` (the one chosen in this session, or the first, or None) and the audit origin."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        request.workspace = SimpleLazyObject(lambda: _workspace(request))
+        request.workspace = _workspace(request) if request.user.is_authenticated else None
         token = audit.origin.set(request.META.get("REMOTE_ADDR") or None)
         try:
             return self.get_response(request)

@@ -155,6 +155,7 @@ class Operation(models.Model):
     target_kind = models.CharField(max_length=40)
     target_id = models.UUIDField()
     target_name = models.CharField(_("Target"), max_length=140, blank=True)
+    target_path = models.CharField(max_length=500, blank=True)
     params = models.JSONField(default=dict)
     state = models.CharField(
         _("State"), max_length=10, default=QUEUED, choices=[(s.value, s.label) for s in STATES.values()]

@@ -11,8 +11,8 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -82,12 +82,16 @@ class Permanent(ProblemError):
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of operation: its Celery task name, its label, and what its target does when it fails."""
+    """A kind of operation: its Celery task name, its label, and what its target does when it fails.
+
+    `stages` gives the words for each stage that the work reports.
+    """
 
     name: str
     label: str | Promise
     failed: Callable[[Operation, Problem], None]
     is_cancellable: bool = False
+    stages: Mapping[str, str | Promise] = field(default_factory=dict)
 
 
 kinds: dict[str, Kind] = {}
@@ -128,6 +132,7 @@ def open(
                     target_kind=target._meta.label_lower,
                     target_id=target.pk,
                     target_name=str(target)[:140],
+                    target_path=target.get_absolute_url() if hasattr(target, "get_absolute_url") else "",
                     workspace=workspace or target.workspace,
                     actor=actor if getattr(actor, "pk", None) else None,
                     params=params or {},

@@ -1,4 +1,4 @@
-"""What must hold before anything is started: each failure is one line that names the thing and the way out."""
+"""What must hold before anything is started: each failure is one line that names the thing and the fix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from console import stack as stacks
 from console.stack import Stack
 
-FREE_BYTES = 512 * 1024 * 1024
+FREE_MIB = 512
 LANDLOCK_ABI = 6  # the first that also fences signals and abstract Unix sockets
 _LANDLOCK_CREATE_RULESET = 444  # the same number on every architecture
 _LANDLOCK_VERSION = 1
@@ -28,7 +28,7 @@ class AlreadyRunning(Exception):
 
 @contextlib.contextmanager
 def only_one(stack: Stack) -> Iterator[None]:
-    """Hold the installation for the length of the block. The kernel lets go of it however this process ends."""
+    """Hold the installation for the block. The kernel lets go of it however this process ends."""
     path = stack.var / "supervisor" / "up.lock"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+", encoding="utf-8") as file:
@@ -66,7 +66,9 @@ def warnings() -> list[str]:
 def landlock_abi() -> int:
     """The version of Landlock that the kernel offers; 0 for none."""
     libc = ctypes.CDLL(None, use_errno=True)
-    version = libc.syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_LANDLOCK_VERSION))
+    version = libc.syscall(
+        _LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_LANDLOCK_VERSION)
+    )
     return max(0, version)
 
 
@@ -77,9 +79,9 @@ def _folder(stack: Stack) -> list[str]:
                 pass
         except OSError as error:
             return [f"Cannot write in {folder}: {error.strerror}. Make it writable, or set SLIPWAY_VAR."]
-    free = shutil.disk_usage(stack.var).free
-    if free < FREE_BYTES:
-        return [f"Only {free // 1024**2} MiB are free in {stack.var}; at least {FREE_BYTES // 1024**2} are needed."]
+    free = shutil.disk_usage(stack.var).free // 1024**2
+    if free < FREE_MIB:
+        return [f"Only {free} MiB are free in {stack.var}; at least {FREE_MIB} are needed."]
     return []
 
 
@@ -105,7 +107,10 @@ def _binary(name: str, path: str | None, variable: str, what: str, option: str) 
 
 
 def _ports(stack: Stack) -> list[str]:
-    wanted = [("console", stack.port, "SLIPWAY_PORT"), ("gateway", stack.gateway_port, "SLIPWAY_GATEWAY_PORT")]
+    wanted = [
+        ("console", stack.port, "SLIPWAY_PORT"),
+        ("gateway", stack.gateway_port, "SLIPWAY_GATEWAY_PORT"),
+    ]
     if stack.port == stack.gateway_port:
         return [f"SLIPWAY_PORT and SLIPWAY_GATEWAY_PORT are both {stack.port}; they must differ."]
     return [line for what, port, variable in wanted for line in _port(stack.host, port, what, variable)]
@@ -127,5 +132,7 @@ def _port(host: str, port: int, what: str, variable: str) -> list[str]:
                 f"Stop the program that uses it, or set {variable}."
             ]
         reason = error.strerror or str(error)
-        return [f"Cannot listen on {host} port {port} for the {what}: {reason}. Set SLIPWAY_HOST or {variable}."]
+        return [
+            f"Cannot listen on {host} port {port} for the {what}: {reason}. Set SLIPWAY_HOST or {variable}."
+        ]
     return []

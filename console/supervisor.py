@@ -78,6 +78,10 @@ class Supervisor:
         """The process id of supervisord itself."""
         return int(self._call("getPID"))
 
+    def shut_down(self) -> None:
+        """Make supervisord stop every program and end. Quicker than SIGTERM, which it may notice late."""
+        self._call("shutdown")
+
     def processes(self) -> list[Process]:
         """Every program, in one call."""
         return [_process(info) for info in self._call("getAllProcessInfo")]

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from console import jobs, signin
 from console.forms import SignInForm
-from console.htmx import render_page, see_other
+from console.htmx import render_page, see_other, unchanged
 from console.overview import overview_of
 
 public: Callable[[Any], Any] = login_not_required
@@ -78,7 +78,13 @@ def job_list(request: HttpRequest) -> HttpResponse:
     state, search = request.GET.get("state", ""), request.GET.get("q", "").strip()
     rows = jobs.job_list(request.user, request.workspace, state=state, search=search)
     page = Paginator(rows, 25).get_page(request.GET.get("page"))
-    context = {"page": page, "state": state, "q": search, "states": jobs.Operation.STATES.values()}
+    context = {
+        "page": page,
+        "state": state,
+        "q": search,
+        "states": jobs.Operation.STATES.values(),
+        "busy": any(operation.is_live for operation in page),
+    }
     return render_page(request, "console/job_list.html", "rows", context)
 
 
@@ -86,8 +92,13 @@ def job_list(request: HttpRequest) -> HttpResponse:
 def job_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     """One operation: progress, log, reason."""
     operation = get_object_or_404(jobs.job_list(request.user, request.workspace), pk=pk)
+    tag = f"{operation.state}.{operation.stage}.{operation.done}.{operation.lines.count()}"
+    nothing_new = unchanged(request, tag)
+    if nothing_new is not None:
+        return nothing_new
     context = {
         "operation": operation,
+        "tag": tag,
         "lines": list(operation.lines.order_by("-id")[:500])[::-1],
         "can_cancel": jobs.can_cancel(request.user, operation),
     }

@@ -11,9 +11,11 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from django import forms
 from django.core.paginator import Page
+from django.http import QueryDict
 from django.template.context import Context
 from django.template.loader_tags import BLOCK_CONTEXT_KEY
 
@@ -39,6 +41,11 @@ def repeat_block(context: Context, name: str) -> str:
 def pretty_json(value: Any) -> str:
     """`value` as indented JSON, for `{% code %}`."""
     return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+@register.component
+def crumb(label: Any, href: str) -> None:
+    """One step of the way to a page, for block breadcrumbs."""
 
 
 # Words and marks
@@ -174,6 +181,11 @@ _TONE_ICONS = {
 
 
 @register.component
+def refusal(status: str, title: Any, text: Any, *, code: Any = "") -> None:
+    """What an error page says."""
+
+
+@register.component
 def empty(
     title: Any,
     text: Any = "",
@@ -185,6 +197,13 @@ def empty(
     more_label: Any = "",
 ) -> None:
     """What stands where nothing is yet, with the next step."""
+
+
+@register.component
+def next_step(
+    number: int, title: Any, text: Any, *, href: str = "", done: Any = 0, allowed: bool = True, waits: Any = 1
+) -> None:
+    """One of the first steps in an empty workspace."""
 
 
 @register.component
@@ -256,12 +275,15 @@ def stepper(steps: Sequence[Any], current: int) -> None:
 
 
 @register.wrapper
-def live(id: str, url: str, *, tag: Any, busy: bool = False, final: bool = False) -> None:
+def live(id: str, url: str, *, tag: Any = "", busy: bool = False, final: Any = False) -> dict[str, Any]:
     """A part that keeps itself fresh: every 3 s while busy, 15 s when settled, never when final."""
+    parts = urlsplit(url)
+    query = [(key, value) for key, value in parse_qsl(parts.query, keep_blank_values=True) if key != "tag"]
+    return {"url": urlunsplit(parts._replace(query=urlencode([*query, ("tag", tag)])))}
 
 
 @register.component
-def events(events: Iterable[Any]) -> None:
+def events(events: Iterable[Any], *, subjects: bool = False) -> None:
     """What happened, newest first: rows with kind, sentence, problem, created_at, actor."""
 
 
@@ -284,18 +306,24 @@ def table(*, label: Any) -> None:
     """The rows of a list: thead with `{% head %}` or `<th scope="col">`, tbody."""
 
 
+def _query(context: Context) -> QueryDict:
+    """The list's query, to be changed: without the page, and without the tag of a poll."""
+    query = context["request"].GET.copy()
+    query.pop("page", None)
+    query.pop("tag", None)
+    return query
+
+
 @register.component
 def head(
     context: Context, label: Any, *, sort: str = "", number: bool = False, hidden: bool = False
 ) -> dict[str, Any]:
     """A column's head; with `sort` a link that sorts by `?sort=<name>` and turns the order round."""
-    request = context.get("request")
-    if not sort or request is None:
+    if not sort:
         return {"url": "", "order": ""}
-    now = request.GET.get("sort", context.get("sort", ""))
+    query = _query(context)
+    now = query.get("sort") or context.get("sort", "")
     order = {sort: "ascending", f"-{sort}": "descending"}.get(now, "")
-    query = request.GET.copy()
-    query.pop("page", None)
     query["sort"] = f"-{sort}" if order == "ascending" else sort
     return {"url": f"?{query.urlencode()}", "order": order}
 
@@ -303,27 +331,27 @@ def head(
 @register.component
 def pager(context: Context, page: Page) -> dict[str, Any]:
     """Which rows are shown of how many, and the way to the others by `?page=`."""
-    query = context["request"].GET.copy()
-    query.pop("page", None)
+    query = _query(context)
     rest = f"&{query.urlencode()}" if query else ""
-    numbers = [
-        {"number": number, "url": f"?page={number}{rest}" if isinstance(number, int) else ""}
-        for number in page.paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1)
-    ]
-    return {"numbers": numbers, "rest": rest}
+    shown = page.paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1)
+    return {"numbers": list(shown), "rest": rest}
 
 
 @register.wrapper
-def filters(*, target: str = "", label: Any, query: str = "", name: str = "q", url: str = "") -> None:
+def filters(
+    context: Context, *, label: Any, target: str = "", query: str = "", name: str = "q", url: str = ""
+) -> dict[str, Any]:
     """The search box of a list and its filters (the content); answers into `target` while one types."""
+    return {"url": url or context["request"].path}
 
 
 @register.component
 def select(
-    name: str, label: Any, choices: Iterable[tuple[Any, Any]], *, value: Any = "", all_label: Any = ""
+    name: str, label: Any, choices: Iterable[Any], *, value: Any = "", all_label: Any = ""
 ) -> dict[str, Any]:
     """A filter of a list; its first choice is `all_label`, which filters nothing."""
-    return {"choices": [(str(key), words) for key, words in choices], "value": str(value or "")}
+    told = [(each.value, each.label) if hasattr(each, "label") else each for each in choices]
+    return {"choices": [(str(key), words) for key, words in told], "value": str(value or "")}
 
 
 # Forms

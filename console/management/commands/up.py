@@ -19,7 +19,7 @@ from console.stack import Stack
 
 
 class Command(BaseCommand):
-    help = "Start Slipway: the console, its workers, Redis, the gateway, and the model servers as they are needed."
+    help = "Start all of Slipway: console, workers, Redis, gateway, and model servers as they are needed."
     requires_system_checks: list[str] = []
     requires_migrations_checks = False
 
@@ -27,6 +27,7 @@ class Command(BaseCommand):
         sys.exit(self._up(Stack.from_settings()))
 
     def _up(self, installation: Stack) -> int:
+        os.umask(0o077)
         self._began = float(os.environ.get("SLIPWAY_STARTED_AT") or time.time())
         try:
             with preflight.only_one(installation):
@@ -34,7 +35,9 @@ class Command(BaseCommand):
         except (preflight.AlreadyRunning, EnvironmentProblem) as problem:
             return self._refuse([str(problem)])
         except OSError as error:
-            return self._refuse([f"Cannot use {error.filename or installation.var}: {error.strerror or error}."])
+            return self._refuse(
+                [f"Cannot use {error.filename or installation.var}: {error.strerror or error}."]
+            )
 
     def _prepared(self, installation: Stack) -> int:
         if ended := keeper.end_leftovers(installation):
@@ -57,7 +60,9 @@ class Command(BaseCommand):
         kept = Keeper(
             installation,
             on_ready=lambda: self._ready(installation),
-            on_late=lambda: self._refuse([f"the console does not answer yet; see {installation.var}/logs/web.log"]),
+            on_late=lambda: self._refuse(
+                [f"the console does not answer yet; see {installation.var}/logs/web.log"]
+            ),
         )
         code = kept.run()
         if code:
