@@ -137,8 +137,7 @@ class _Publication:
             if not open_:
                 return
             for subject in open_:
-                refused = applied.rejected.get(subject, 0)
-                if refused > min(self.refused_before.get(subject, 0), refused):
+                if applied.rejected.get(subject, 0) > self.refused_before.get(subject, 0):
                     raise GatewayRejected(self._words())
             if time.monotonic() > self.deadline:
                 if any(applied.rejected.get(subject, 0) for subject in open_):
@@ -153,13 +152,16 @@ class _Publication:
     def _put_back(self) -> None:
         """Refused: restore the files, so that a restarted Envoy serves what this one serves. Routes first."""
         for file in sorted(self.before, key=lambda file: file != self.routes_file):
-            replace(file, self.before[file] or envoy_config.pack([]))
+            if self.before[file]:
+                replace(file, self.before[file])
+            else:
+                file.unlink()
 
     def _words(self) -> str:
-        """Why Envoy refuses, in its own words: asked of a second Envoy that only validates, with the keys
-        masked.
+        """Why Envoy refuses, in its own words.
 
-        The running one tells it only in its log, together with the whole file and every key in it.
+        Asked of a second Envoy that only validates, with the keys masked: the running one tells it only in
+        its log, together with the whole file and every key in it.
         """
         return explain(self.routes) or "Envoy refused the configuration; its log says why."
 
@@ -175,9 +177,8 @@ def explain(routes: tuple[Route, ...]) -> str:
         bootstrap.pop("dynamic_resources")
         clusters = envoy_config.clusters(envoy_config.backends(masked).values())
         bootstrap["static_resources"]["clusters"] = [_plain(cluster) for cluster in clusters]
-        manager = bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0][
-            "typed_config"
-        ]
+        [listener] = bootstrap["static_resources"]["listeners"]
+        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
         manager.pop("rds")
         manager["route_config"] = _plain(envoy_config.route_configuration(masked)[0])
         file = Path(folder) / "bootstrap.json"
