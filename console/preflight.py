@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import os
@@ -17,9 +16,6 @@ from console import stack as stacks
 from console.stack import Stack
 
 FREE_MIB = 512
-LANDLOCK_ABI = 6  # the first that also fences signals and abstract Unix sockets
-_LANDLOCK_CREATE_RULESET = 444  # the same number on every architecture
-_LANDLOCK_VERSION = 1
 
 
 class AlreadyRunning(Exception):
@@ -53,23 +49,10 @@ def problems(stack: Stack) -> list[str]:
 
 def warnings() -> list[str]:
     """What will not work although the stack starts."""
-    abi = landlock_abi()
-    if abi >= LANDLOCK_ABI:
-        return []
-    seen = f"offers Landlock {abi}" if abi else "does not offer Landlock"
-    return [
-        f"This kernel {seen}; version {LANDLOCK_ABI} (Linux 6.12) is needed to run models in the sandbox. "
-        "The console works, but models cannot be tested or deployed on this machine."
-    ]
+    from deployments.predictor import sandbox
 
-
-def landlock_abi() -> int:
-    """The version of Landlock that the kernel offers; 0 for none."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    version = libc.syscall(
-        _LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_LANDLOCK_VERSION)
-    )
-    return max(0, version)
+    reason = sandbox.unsupported()
+    return [f"{reason} The console works, but models cannot be tested or deployed here."] if reason else []
 
 
 def _folder(stack: Stack) -> list[str]:

@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +60,7 @@ startretries={program.retries}
 stopwaitsecs={program.stop_seconds}
 stopasgroup={str(program.stop_as_group).lower()}
 killasgroup=true
+umask=077
 priority={program.priority}
 redirect_stderr=true
 stdout_logfile={log}
@@ -69,8 +71,11 @@ stdout_logfile_backups={LOG_BACKUPS}
 
 def write_private(path: Path, text: str) -> None:
     """Write a file for this user alone; a reader sees the old or the new content, never a part."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    draft.replace(path)
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise

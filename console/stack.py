@@ -166,7 +166,6 @@ def supervisord_section(stack: Stack) -> str:
 {user}nodaemon=true
 silent=true
 nocleanup=true
-umask=077
 minfds={open_files}
 minprocs=1
 logfile=logs/supervisord.log

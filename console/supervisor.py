@@ -96,14 +96,23 @@ class Supervisor:
             raise
 
     def add(self, name: str) -> None:
-        """Take up the program whose configuration file has just been written. Fine when it is there."""
+        """Take up the program whose configuration file has just been written. Fine when it is there.
+
+        supervisord keeps what it read: the file is not needed afterwards, and since it re-reads every file
+        at each call, in a time that grows with their square, it should be removed.
+        """
         try:
             self._call("reloadConfig")
         except SupervisorFault as fault:
             if fault.code != CANT_REREAD:
                 raise
             self._call("reloadConfig")  # another program's file vanished between listing and reading
-        self._unless(ALREADY_ADDED, "addProcessGroup", name)
+        try:
+            self._unless(ALREADY_ADDED, "addProcessGroup", name)
+        except SupervisorFault as fault:
+            # unknown when somebody else added the same program and removed its file since
+            if fault.code != BAD_NAME or self.process(name) is None:
+                raise
 
     def start(self, name: str) -> None:
         """Start the program without waiting for it. Fine when it runs."""

@@ -11,6 +11,7 @@ from console.models import Operation
 register = Components()
 register.filter("kind_label", jobs.kind_label)
 
+
 @register.filter
 def target_url(operation: Operation) -> str:
     """The page of the operation's target; empty when it has none."""
