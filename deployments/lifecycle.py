@@ -25,6 +25,7 @@ SERVICE = Lifecycle(
         "instances_lost": {RUNNING: CONCERNING},
         "gave_up": {DEPLOYING: FAILED, CONCERNING: FAILED},
         "revise": {RUNNING: DEPLOYING, CONCERNING: DEPLOYING},
+        "roll_back": {DEPLOYING: DEPLOYING},
         "stop": {DEPLOYING: STOPPING, RUNNING: STOPPING, CONCERNING: STOPPING},
         "instances_gone": {STOPPING: STOPPED},
         "start": {FAILED: DEPLOYING, STOPPED: DEPLOYING, FINISHED: DEPLOYING},
@@ -38,8 +39,17 @@ SERVICE = Lifecycle(
     },
 )
 
+# What a person may ask for; the other triggers are observations of the converge loop.
+COMMANDS = ("start", "stop", "revise", "delete")
+# Modifying one of these leaves it where it is: the new configuration takes effect at its next start.
+RESTING = (FAILED, STOPPED, FINISHED)
+
 STARTING, READY, UNREADY, CRASHED, GONE = "starting", "ready", "unready", "crashed", "gone"
 
+LIVE = (STARTING, READY, UNREADY)
+
+# unready: it was ready and does not answer now, or its process is being started again.
+# crashed: it was given up on; it is taken away and, where the rules allow, replaced by another.
 INSTANCE = Lifecycle(
     statuses=[
         Status(STARTING, pgettext_lazy("instance status", "Starting"), "busy", is_busy=True),

@@ -1,7 +1,8 @@
-"""What runs: services, their immutable revisions, the instances that serve them, and the keys that open them."""
+"""What runs: services, their immutable revisions, the instances behind them, and the keys that open them."""
 
 from __future__ import annotations
 
+import json
 import secrets
 from typing import ClassVar
 
@@ -9,11 +10,13 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import get_language, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from console.encryption import EncryptedTextField
 from console.lifecycle import Lifecycle
 from console.models import Tracked, TransitionEvent, Workspace
+from console.problems import Problem
 from deployments import lifecycle
 from registry.models import Version
 
@@ -35,7 +38,12 @@ class Specification(models.Model):
         verbose_name_plural = _("specifications")
 
     def __str__(self) -> str:
-        return self.name_en
+        return self.name_zh if (get_language() or "").startswith("zh") else self.name_en
+
+    @property
+    def memory_bytes(self) -> int:
+        """What one instance may use."""
+        return self.memory_mb * 1024**2
 
 
 class Service(Tracked):
@@ -55,7 +63,12 @@ class Service(Tracked):
     wanted_revision = models.PositiveIntegerField(default=1)
     # The revision that last became wholly ready; 0 before the first.
     good_revision = models.PositiveIntegerField(default=0)
+    # The deploy timeout and the count of failed starts run from here: deploy, start, modify or roll back.
     deploy_started_at = models.DateTimeField(default=timezone.now)
+    # What the gateway was last told of this service (`traffic.publish`); never edited elsewhere.
+    routes = models.JSONField(default=dict, editable=False)
+    routes_token = models.CharField(max_length=32, blank=True, editable=False)
+    # Why it is abnormal or in alarm; empty when all is well.
     problem_code = models.CharField(max_length=80, blank=True)
     problem_params = models.JSONField(default=dict)
 
@@ -73,15 +86,28 @@ class Service(Tracked):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def problem(self) -> Problem | None:
+        """Why it is abnormal or in alarm."""
+        return Problem(self.problem_code, self.problem_params) if self.problem_code else None
+
 
 class ServiceRevision(models.Model):
-    """One configuration of a service; written once, never changed."""
+    """One configuration of a service; written once; only its result is added later."""
+
+    RUNNING, SUCCESS, FAIL = "running", "success", "fail"
+    RESULTS: ClassVar = [
+        (RUNNING, pgettext_lazy("update result", "In progress")),
+        (SUCCESS, pgettext_lazy("update result", "Succeeded")),
+        (FAIL, pgettext_lazy("update result", "Failed")),
+    ]
 
     service = models.ForeignKey(Service, models.CASCADE, related_name="revisions")
     number = models.PositiveIntegerField()
     author = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     timeout_seconds = models.PositiveIntegerField(default=1200)
-    created_at = models.DateTimeField(auto_now_add=True)
+    result = models.CharField(_("Result"), max_length=8, choices=RESULTS, default=RUNNING)
+    created_at = models.DateTimeField(_("Created"), auto_now_add=True)
 
     class Meta:
         ordering = ["-number"]
@@ -102,6 +128,8 @@ class RevisionTarget(models.Model):
     specification = models.ForeignKey(Specification, models.PROTECT, related_name="+")
     instance_count = models.PositiveSmallIntegerField(_("Compute Nodes"), default=1)
     environment_variables = EncryptedTextField(default="{}")  # a JSON object of strings
+    # Equal for targets whose instances are interchangeable: a change of count or share restarts nothing.
+    key = models.CharField(max_length=32, editable=False)
 
     class Meta:
         ordering = ["id"]
@@ -113,6 +141,11 @@ class RevisionTarget(models.Model):
 
     def __str__(self) -> str:
         return f"{self.version} {self.weight} %"
+
+    @property
+    def envs(self) -> dict[str, str]:
+        """The variables that its instances are given."""
+        return json.loads(self.environment_variables)
 
 
 def new_instance_name() -> str:
@@ -128,7 +161,11 @@ class Instance(Tracked):
     name = models.CharField(max_length=16, unique=True, default=new_instance_name)
     service = models.ForeignKey(Service, models.CASCADE, related_name="instances")
     target = models.ForeignKey(RevisionTarget, models.CASCADE, related_name="instances")
-    restarts = models.PositiveIntegerField(default=0)
+    restarts = models.PositiveIntegerField(_("Restarts"), default=0)
+    # Restarts that are forgiven: those before we started it again ourselves, or before it ran well for long.
+    settled_restarts = models.PositiveIntegerField(default=0)
+    # When it was given up on, which counts against the deployment; empty for one that ended on request.
+    failed_at = models.DateTimeField(null=True)
     address = models.CharField(max_length=200, blank=True)
     detail = models.CharField(max_length=1000, blank=True)
 
@@ -139,6 +176,7 @@ class Instance(Tracked):
                 condition=Q(status__in=lifecycle.INSTANCE.values), name="deployments_instance_status"
             )
         ]
+        indexes = [models.Index(fields=["service", "status"], name="deployments_instance_of")]
 
     def __str__(self) -> str:
         return self.name

@@ -1,0 +1,4 @@
+"""Being written."""
+
+app_name = "deployments"
+urlpatterns: list = []
