@@ -8,6 +8,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from console.encryption import EncryptedTextField
@@ -47,6 +48,11 @@ class Connection(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def location(self) -> str:
+        """Where it leads: the directory, the endpoint, or the region of the public service."""
+        return self.root or self.endpoint or self.region
+
 
 class Model(models.Model):
     """A name under which versions stand."""
@@ -69,6 +75,9 @@ class Model(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("registry:model_detail", args=[self.name])
 
 
 class FormerModel(models.Model):
@@ -144,6 +153,7 @@ class Version(Tracked):
     config = models.JSONField(default=dict)
     apis = models.JSONField(default=list)
     dependencies = models.JSONField(default=list)
+    requirements = models.JSONField(default=list)  # for pip: the runtime's own first
     metrics = models.JSONField(default=dict)
 
     size_bytes = models.PositiveBigIntegerField(_("Model Size"), default=0)
@@ -171,6 +181,9 @@ class Version(Tracked):
 
     def __str__(self) -> str:
         return f"{self.model.name} {self.number}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("registry:version_detail", args=[self.model.name, self.number])
 
     @property
     def is_deployable(self) -> bool:
@@ -213,7 +226,7 @@ class VersionEvent(TransitionEvent):
 class Discarded(models.Model):
     """A place in the artifacts that nobody needs any more.
 
-    The row is written in the transaction that made the place unneeded, so that removing it cannot be forgotten.
+    The row is written in the transaction that made the place unneeded, so that nobody forgets to remove it.
     """
 
     prefix = models.CharField(max_length=100, primary_key=True)

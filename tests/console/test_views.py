@@ -180,3 +180,16 @@ def test_a_missing_page_is_a_page(client: Any, owner: Any) -> None:
     client.force_login(owner)
     answer = client.get("/nowhere/")
     assert answer.status_code == 404 and "<h1" in answer.content.decode()
+
+
+def test_a_bug_shows_a_number_that_the_log_knows(client: Any, owner: Any, monkeypatch: Any, caplog: Any) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise ZeroDivisionError("secret inside")
+
+    monkeypatch.setattr("console.views.overview_of", fail)
+    client.force_login(owner)
+    client.raise_request_exception = False
+    answer = client.get("/")
+    page = answer.content.decode()
+    number = next(r.args[0] for r in caplog.records if r.name == "console.views")
+    assert answer.status_code == 500 and number in page and "secret" not in page
