@@ -49,7 +49,9 @@ ENTRIES = (
     Entry(OPERATIONS, _("Resource Pools"), "cpu", "deployments:pool_list", ("deployments:pool_",)),
     Entry(OPERATIONS, _("Access Keys"), "key", "deployments:key_list", ("deployments:key_",)),
     Entry(OPERATIONS, _("Jobs"), "activity", "job_list", ("job_",)),
-    Entry(SETTINGS, _("Storage Connections"), "database", "registry:connection_list", ("registry:connection_",)),
+    Entry(
+        SETTINGS, _("Storage Connections"), "database", "registry:connection_list", ("registry:connection_",)
+    ),
 )
 
 

@@ -33,9 +33,7 @@ _LAST_TO_STOP = "redis"  # what still works finishes against it
 
 def end_leftovers(stack: Stack) -> int:
     """End what an earlier, killed run of this installation left behind; returns how many processes."""
-    found = processes.marked(stack.mark)
-    keepers = [pid for pid in found if "supervisor.supervisord" in processes.command_of(pid)]
-    return processes.end_marked(stack.mark, first=keepers) + len(keepers)
+    return processes.end_installation(stack.var)
 
 
 class Keeper:
@@ -148,8 +146,8 @@ class Keeper:
         self._end_all(supervisord, patience=1.0)
 
     def _end_all(self, supervisord: subprocess.Popen[bytes], patience: float) -> None:
-        """Whatever is still there after supervisord: what carries our mark, then what we adopted."""
-        processes.end_marked(self._stack.mark, patience=patience)
+        """Whatever is still there after supervisord: what is known to be ours, then what we adopted."""
+        processes.end_installation(self._stack.var, patience)
         deadline = time.monotonic() + 1.0
         while self._end_orphans(supervisord) and time.monotonic() < deadline:
             time.sleep(0.02)

@@ -2,6 +2,8 @@
 
 Every process of an installation carries `SLIPWAY_STACK=<mark>` in its environment, the mark being the
 identity of its var folder: a copy of it elsewhere is another installation, a moved one is still the same.
+Some programs write over their environment (Redis does, for its title in `ps`). So each start is also on
+record with its process id and start time, which together name one process since the machine was booted.
 """
 
 from __future__ import annotations
@@ -11,10 +13,11 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 MARK = "SLIPWAY_STACK"
+SUPERVISORD = "supervisor.supervisord"  # the module that supervisord is started as
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PROC = Path("/proc")
@@ -47,47 +50,55 @@ def children() -> list[int]:
         return [pid for pid in _pids() if _parent(pid) == me]
 
 
-def reap() -> None:
-    """Collect the end of adopted children; the parent's own child must be waited for by its id before."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-
-
-def marked(mark: str) -> list[int]:
-    """The living processes of this user that carry the mark; this process and its ancestors excepted."""
-    needle = f"{MARK}={mark}".encode()
+def of_installation(var: Path) -> list[int]:
+    """The living processes of the installation in `var`; this process and its ancestors excepted."""
+    if not var.is_dir():
+        return []
+    needle = f"{MARK}={mark_of(var)}".encode()
+    recorded = dict(_recorded(var))
     family = _ancestors()
-    found = []
-    for pid in _pids():
-        if pid in family:
-            continue
-        try:
-            folder = _PROC / str(pid)
-            if folder.stat().st_uid != os.getuid():
-                continue
-            if needle in (folder / "environ").read_bytes().split(b"\0"):
-                found.append(pid)
-        except OSError:
-            continue  # it ended meanwhile, or is not ours to read
-    return found
+    return [
+        pid
+        for pid in _pids()
+        if pid not in family
+        and (_carries(pid, needle) or (pid in recorded and recorded[pid] == _started(pid)))
+    ]
 
 
-def end_marked(mark: str, first: Iterable[int] = (), patience: float = 5.0) -> int:
-    """End every marked process: `first` at once by SIGKILL (they would start the others again), the others by
-    SIGTERM, and by SIGKILL after `patience` seconds. Returns how many there were."""
-    _send(first, signal.SIGKILL)
-    before = set(marked(mark))
-    _send(before, signal.SIGTERM)
+def end_installation(var: Path, patience: float = 5.0) -> int:
+    """End every process of the installation in `var`: supervisord by SIGKILL, because it would start the others
+    again, those by SIGTERM, and by SIGKILL after `patience` seconds. Returns how many there were."""
+    found = of_installation(var)
+    keepers = [pid for pid in found if SUPERVISORD in command_of(pid)]
+    _send(keepers, signal.SIGKILL)
+    _send(set(found) - set(keepers), signal.SIGTERM)
     deadline = time.monotonic() + patience
-    while left := marked(mark):
+    while left := of_installation(var):
         if time.monotonic() > deadline:
             _send(left, signal.SIGKILL)
             if time.monotonic() > deadline + patience:
                 break
         time.sleep(0.05)
-        reap()
-    return len(before)
+    return len(found)
+
+
+def _carries(pid: int, needle: bytes) -> bool:
+    folder = _PROC / str(pid)
+    try:
+        if folder.stat().st_uid != os.getuid():
+            return False
+        return needle in (folder / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return False  # it ended meanwhile, or is not ours to read
+
+
+def _recorded(var: Path) -> Iterator[tuple[int, int]]:
+    """Process id and start time of the latest start of each program, as `start_program.py` noted them."""
+    for pattern in ("supervisor/programs/*.starts", "instances/*/*.starts"):
+        for path in var.glob(pattern):
+            with contextlib.suppress(OSError, ValueError):
+                _, pid, started = path.read_text(encoding="ascii").splitlines()[-1].split()
+                yield int(pid), int(started)
 
 
 def command_of(pid: int) -> list[str]:
@@ -112,11 +123,23 @@ def _pids() -> list[int]:
 
 
 def _parent(pid: int) -> int:
+    facts = _facts(pid)
+    return int(facts[1]) if facts else 0
+
+
+def _started(pid: int) -> int:
+    """In clock ticks since the machine was booted; execve does not change it. 0 when the process has ended."""
+    facts = _facts(pid)
+    return int(facts[19]) if facts and facts[0] != "Z" else 0
+
+
+def _facts(pid: int) -> list[str]:
+    """/proc/<pid>/stat from its third field (the state) on; empty when there is no such process."""
     try:
         # the command between the parentheses may itself hold spaces and parentheses
-        return int((_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
+        return (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _ancestors() -> set[int]:

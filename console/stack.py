@@ -141,7 +141,7 @@ def all_programs(stack: Stack) -> list[Program]:
 
 def supervisord_argv() -> list[str]:
     """The command that runs supervisord in the foreground; its working directory must be var."""
-    return [sys.executable, "-m", "supervisor.supervisord", "--nodaemon", "-c", "supervisor/supervisord.conf"]
+    return [sys.executable, "-m", processes.SUPERVISORD, "--nodaemon", "-c", "supervisor/supervisord.conf"]
 
 
 def supervisord_environment(stack: Stack) -> dict[str, str]:

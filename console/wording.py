@@ -23,7 +23,12 @@ def size(count: float | None) -> str:
     while abs(value) >= 999.5 and unit < len(_UNITS) - 1:
         value, unit = value / 1024, unit + 1
     decimals = 0 if unit == 0 or abs(value) >= 99.95 else 1 if abs(value) >= 9.995 else 2
-    return f"{number_format(value, decimal_pos=decimals)} {_UNITS[unit]}"
+    return f"{_rounded(value, decimals)} {_UNITS[unit]}"
+
+
+def _rounded(value: float, decimals: int) -> str:
+    """`number_format` alone would cut the decimals off."""
+    return number_format(round(value, decimals), decimal_pos=decimals)
 
 
 def rate(count: float) -> str:
@@ -36,7 +41,7 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "–"
     if seconds < 10:
-        return gettext("%(seconds)s s") % {"seconds": number_format(max(seconds, 0), decimal_pos=1)}
+        return gettext("%(seconds)s s") % {"seconds": _rounded(max(seconds, 0), 1)}
     whole = round(seconds)
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
