@@ -32,10 +32,14 @@ class Result:
     p99: float
 
 
-def request(path: str, body: bytes, headers: Mapping[str, str] | None = None, host: str = "localhost") -> bytes:
+def request(
+    path: str, body: bytes, headers: Mapping[str, str] | None = None, host: str = "localhost"
+) -> bytes:
     """The bytes of one POST."""
     lines = [f"POST {path} HTTP/1.1", f"host: {host}", f"content-length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in {"content-type": "application/json", **(headers or {})}.items()]
+    lines += [
+        f"{name}: {value}" for name, value in {"content-type": "application/json", **(headers or {})}.items()
+    ]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
@@ -141,7 +145,9 @@ async def _load(address: str, prepared: bytes, connections: int, seconds: float)
     spent = perf_counter() - started
     latencies.sort()
     count = len(latencies)
-    return Result(count / spent, latencies[count // 2] * 1000, latencies[min(count - 1, count * 99 // 100)] * 1000)
+    return Result(
+        count / spent, latencies[count // 2] * 1000, latencies[min(count - 1, count * 99 // 100)] * 1000
+    )
 
 
 def main() -> None:

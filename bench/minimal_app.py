@@ -41,12 +41,16 @@ def main(model: str, path: str) -> None:
 
     async def binary(request: Request) -> Response:
         tensor = np.frombuffer(await request.body(), dtype=np.float32).reshape(IMAGE)
-        return Response(session.run(names, {name: tensor})[0].tobytes(), media_type="application/octet-stream")
+        return Response(
+            session.run(names, {name: tensor})[0].tobytes(), media_type="application/octet-stream"
+        )
 
     async def as_json(request: Request) -> Response:
         values = orjson.loads(await request.body())["data"]
         tensor = np.array(values, dtype=np.float32).reshape(IMAGE)
-        answer = orjson.dumps({"outputs": session.run(names, {name: tensor})}, option=orjson.OPT_SERIALIZE_NUMPY)
+        answer = orjson.dumps(
+            {"outputs": session.run(names, {name: tensor})}, option=orjson.OPT_SERIALIZE_NUMPY
+        )
         return Response(answer, media_type="application/json")
 
     app = Starlette(

@@ -85,7 +85,17 @@ def _save(save, helper, nodes, name, shape, outputs, constants, folder: Path) ->
 def predictor_command(model: Path, path: Path) -> list[str]:
     """How the predictor is started, outside the sandbox."""
     package = str(model.parent.parent)
-    command = [sys.executable, "-I", str(PREDICTOR), "--package", package, "--engine", "ONNX", "--uds", str(path)]
+    command = [
+        sys.executable,
+        "-I",
+        str(PREDICTOR),
+        "--package",
+        package,
+        "--engine",
+        "ONNX",
+        "--uds",
+        str(path),
+    ]
     return [*command, "--threads", "1"]
 
 
@@ -101,8 +111,8 @@ def running(command: list[str], path: Path, probe: bytes) -> Iterator[Server]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while not _answers(path, probe):
-            if process.poll() is not None:
-                raise RuntimeError(f"{command} ended with {process.returncode}")
+            if process.poll() is not None or time.perf_counter() - started > 60:
+                raise RuntimeError(f"{command} does not answer (exit code {process.poll()})")
             time.sleep(0.002)
         first = time.perf_counter() - started
         yield Server(str(path), first, _resident(process.pid))
@@ -113,6 +123,7 @@ def running(command: list[str], path: Path, probe: bytes) -> Iterator[Server]:
 
 def _answers(path: Path, probe: bytes) -> bool:
     with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
         try:
             connection.connect(str(path))
             connection.sendall(probe)
@@ -142,7 +153,9 @@ def bare_loop(model: Path, feed: np.ndarray, seconds: float) -> load.Result:
         now, before = time.perf_counter(), now
         spent.append(now - before)
     spent.sort()
-    return load.Result(len(spent) / seconds, spent[len(spent) // 2] * 1e3, spent[len(spent) * 99 // 100] * 1e3)
+    return load.Result(
+        len(spent) / seconds, spent[len(spent) // 2] * 1e3, spent[len(spent) * 99 // 100] * 1e3
+    )
 
 
 def interleaved(sides: dict[str, Callable[[], load.Result]], rounds: int) -> dict[str, load.Result]:
@@ -153,7 +166,9 @@ def interleaved(sides: dict[str, Callable[[], load.Result]], rounds: int) -> dic
         for name, measure in order if number % 2 == 0 else reversed(order):
             found[name].append(measure())
     return {
-        name: load.Result(*(statistics.median(getattr(one, key) for one in results) for key in ("rate", "p50", "p99")))
+        name: load.Result(
+            *(statistics.median(getattr(one, key) for one in results) for key in ("rate", "p50", "p99"))
+        )
         for name, results in found.items()
     }
 
@@ -186,10 +201,14 @@ def infer_requests(tensor: np.ndarray) -> dict[str, bytes]:
 
 def main() -> None:
     """Measure everything and print one Markdown table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one measurement")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; medians are shown")
-    parser.add_argument("--model", type=Path, help="an ONNX digits model (input 64 × FP32) instead of the built-in one")
+    parser.add_argument(
+        "--model", type=Path, help="an ONNX digits model (input 64 × FP32) instead of the built-in one"
+    )
     parser.add_argument("--url", help="a service's public address that serves the same model")
     parser.add_argument("--header", action="append", default=[], help='"Name: value", sent to --url')
     options = parser.parse_args()
@@ -239,7 +258,9 @@ def run(options: argparse.Namespace, work: Path) -> None:
                 )
             results = interleaved(sides, rounds)
             for side, result in results.items():
-                _row(f"digits, {side}", connections, result, results["minimal"] if side != "minimal" else None)
+                _row(
+                    f"digits, {side}", connections, result, results["minimal"] if side != "minimal" else None
+                )
     image = image_model(work / "image")
     tensor = np.random.default_rng(2).random(IMAGE, dtype=np.float32)
     requests = infer_requests(tensor)
@@ -247,7 +268,9 @@ def run(options: argparse.Namespace, work: Path) -> None:
         servers = {}
         for side, command in commands.items():
             path = work / f"image-{side}.sock"
-            servers[side] = stack.enter_context(running(command(image, path), path, requests[f"{side} binary"]))
+            servers[side] = stack.enter_context(
+                running(command(image, path), path, requests[f"{side} binary"])
+            )
         for kind in ("binary", "json"):
             sides = {s: _load(server, requests[f"{s} {kind}"], 16, seconds) for s, server in servers.items()}
             results = interleaved(sides, rounds)
@@ -257,7 +280,10 @@ def run(options: argparse.Namespace, work: Path) -> None:
     print()
     print("| what | minimal | predictor | ratio | aim |")
     print("| --- | ---: | ---: | ---: | ---: |")
-    for text, key, aim in (("start to first answer, s", "first_answer", 1.2), ("memory, MiB", "memory", 1.25)):
+    for text, key, aim in (
+        ("start to first answer, s", "first_answer", 1.2),
+        ("memory, MiB", "memory", 1.25),
+    ):
         least, ours = (statistics.median(getattr(one, key) for one in starts[side]) for side in commands)
         print(f"| {text} | {least:.3f} | {ours:.3f} | {ours / least:.2f} | ≤ {aim} |")
     print(f"\nMeasured in {time.perf_counter() - started:.0f} s.")
@@ -269,7 +295,10 @@ def _load(server: Server, prepared: bytes, connections: int, seconds: float) -> 
 
 def _row(text: str, connections: int | str, result: load.Result, yardstick: load.Result | None) -> None:
     ratio = f"{result.rate / yardstick.rate:.2f}" if yardstick else ""
-    print(f"| {text} | {connections} | {result.rate:.0f} | {result.p50:.3f} | {result.p99:.3f} | {ratio} |", flush=True)
+    print(
+        f"| {text} | {connections} | {result.rate:.0f} | {result.p50:.3f} | {result.p99:.3f} | {ratio} |",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

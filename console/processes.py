@@ -66,8 +66,11 @@ def of_installation(var: Path) -> list[int]:
 
 
 def end_installation(var: Path, patience: float = 5.0) -> int:
-    """End every process of the installation in `var`: supervisord by SIGKILL, because it would start the others
-    again, those by SIGTERM, and by SIGKILL after `patience` seconds. Returns how many there were."""
+    """End every process of the installation in `var`; returns how many there were.
+
+    supervisord by SIGKILL, because it would start the others again; those by SIGTERM, and by SIGKILL after
+    `patience` seconds.
+    """
     found = of_installation(var)
     keepers = [pid for pid in found if SUPERVISORD in command_of(pid)]
     _send(keepers, signal.SIGKILL)
@@ -128,7 +131,7 @@ def _parent(pid: int) -> int:
 
 
 def _started(pid: int) -> int:
-    """In clock ticks since the machine was booted; execve does not change it. 0 when the process has ended."""
+    """In clock ticks since the machine was booted; execve does not change it. 0 for one that has ended."""
     facts = _facts(pid)
     return int(facts[19]) if facts and facts[0] != "Z" else 0
 

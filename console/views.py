@@ -74,7 +74,8 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 @require_GET
 def overview(request: HttpRequest) -> HttpResponse:
     """What is there, what happens, and the next step."""
-    return render_page(request, "console/overview.html", None, overview_of(request.user, request.workspace))
+    context = overview_of(request.user, request.workspace) | {"live_url": request.path}
+    return render_page(request, "console/overview.html", "live", context)
 
 
 @require_GET

@@ -19,7 +19,7 @@ from registry.models import Version
 
 DEFAULT_SPECIFICATION = "modelarts.vm.cpu.2u"
 DEFAULT_TIMEOUT_SECONDS = 20 * 60
-TIMEOUT_MINUTES = range(3, 121)  # facts §4.2
+LEAST_TIMEOUT_MINUTES, MOST_TIMEOUT_MINUTES = 3, 120  # facts §4.2
 MOST_INSTANCES = 128  # of one version (facts §4.4, design §12)
 MOST_VARIABLES = 64
 DEPLOYMENT_TYPE = "real-time"
@@ -47,9 +47,8 @@ def resolve(
     kept: frozenset[Any] = frozenset(),
 ) -> Resolved:
     """The rows behind `targets`, or the first reason why not. Versions in `kept` run already and may stay."""
-    minutes = timeout_seconds / 60
-    if not TIMEOUT_MINUTES.start <= minutes < TIMEOUT_MINUTES.stop:
-        raise ProblemError("deployments.timeout", "timeout", minutes=f"{minutes:g}")
+    if not LEAST_TIMEOUT_MINUTES * 60 <= timeout_seconds <= MOST_TIMEOUT_MINUTES * 60:
+        raise ProblemError("deployments.timeout", "timeout", minutes=f"{timeout_seconds / 60:g}")
     if not targets:
         raise ProblemError("deployments.targets.none", "version")
     visible = visible_to(Version.objects.filter(workspace=workspace), actor).select_related("model")

@@ -36,6 +36,7 @@ SECOND_LOOK_SECONDS = 0.25
 PROBES_AT_ONCE = 8
 ORPHAN_GRACE_SECONDS = 5.0
 REST_AFTER_FAILURE = timedelta(seconds=60)
+TELL_AGAIN_AFTER = timedelta(hours=1)
 
 
 def work(lease: Lease) -> None:
@@ -109,9 +110,9 @@ def _probe(runtime: Runtime, listed: Iterable[Observed], ready: set[str]) -> lis
 
 
 def tell_once(service: Service, problem: Problem) -> None:
-    """Leave an event of `problem`, unless it is what the service's last event tells already."""
-    last = service.events.first()
-    if last is None or last.code != problem.code:
+    """Leave an event of `problem`, unless it has been told in this status within the hour."""
+    since = max(service.status_since, timezone.now() - TELL_AGAIN_AFTER)
+    if not service.events.filter(code=problem.code, created_at__gte=since).exists():
         note(service, problem=problem)
 
 

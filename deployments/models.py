@@ -9,6 +9,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import get_language, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
@@ -85,6 +86,27 @@ class Service(Tracked):
 
     def __str__(self) -> str:
         return self.name
+
+    def get_absolute_url(self) -> str:
+        """Its page."""
+        return reverse("deployments:service_detail", args=[self.pk])
+
+    @property
+    def can_modify(self) -> bool:
+        """Whether it may get another configuration now: at once, or for its next start."""
+        return self.can("revise") or self.status in lifecycle.RESTING
+
+    @property
+    def can_start(self) -> bool:
+        return self.can("start")
+
+    @property
+    def can_stop(self) -> bool:
+        return self.can("stop")
+
+    @property
+    def can_delete(self) -> bool:
+        return self.can("delete")
 
     @property
     def problem(self) -> Problem | None:

@@ -205,6 +205,11 @@ _service(
     _("Correct it and send it again."),
 )
 _service(
+    "prediction.value",
+    _("%(name)s: %(value)s is not a value of the type %(kind)s."),
+    _("Correct it and send it again."),
+)
+_service(
     "prediction.too_large",
     _("The file or text is larger than %(limit)s."),
     _("Send it to the API address by a program; the limit there is higher."),

@@ -58,12 +58,16 @@ def deploy(
     `instance_count`, `weight`, `envs` or `timeout`; then nothing was written.
     """
     require(actor, "deploy", workspace)
-    _check(validators.validate_model_name, name, "name")
-    _check(validators.validate_description, description, "description")
     with transaction.atomic():
         _take_turn(actor)
-        _refuse_over_quota(actor)
-        resolved = resolve(targets, timeout_seconds, actor, workspace)
+        resolved = check_deploy(
+            actor=actor,
+            workspace=workspace,
+            name=name,
+            targets=targets,
+            description=description,
+            timeout_seconds=timeout_seconds,
+        )
         service = _create(actor, workspace, name, description)
         _add_revision(service, 1, resolved, timeout_seconds, actor)
         AccessKey.objects.create(
@@ -75,6 +79,25 @@ def deploy(
     return service
 
 
+def check_deploy(
+    *,
+    actor: Any,
+    workspace: Workspace,
+    name: str,
+    targets: Sequence[TargetSpec],
+    description: str = "",
+    timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS,
+) -> Resolved:
+    """Raise what `deploy` would raise now, writing nothing: for the page before the confirmation."""
+    require(actor, "deploy", workspace)
+    _check(validators.validate_model_name, name, "name")
+    _check(validators.validate_description, description, "description")
+    _refuse_over_quota(actor)
+    if Service.objects.filter(workspace=workspace, name=name).exists():
+        raise ProblemError("deployments.service.name_taken", "name", name=name)
+    return resolve(targets, timeout_seconds, actor, workspace)
+
+
 def modify(
     *, actor: Any, service: Service, targets: Sequence[TargetSpec], timeout_seconds: int | None = None
 ) -> Service:
@@ -84,7 +107,7 @@ def modify(
     takes effect at its next start. Raises what `deploy` raises, IllegalTransition and LostRace.
     """
     require(actor, "change", service)
-    if not (service.can("revise") or service.status in lifecycle.RESTING):
+    if not service.can_modify:
         raise IllegalTransition(service, "revise")
     with transaction.atomic():
         present = service.revisions.get(number=service.wanted_revision)

@@ -127,9 +127,7 @@ class Metrics(_Part):
 
     def as_text(self) -> dict[str, str]:
         """The given metrics as plain decimal text, which loses no digit: `{"f1": "0.91"}`."""
-        return {
-            name: format(getattr(self, name), "f") for name in METRICS if getattr(self, name) is not None
-        }
+        return {name: format(getattr(self, name), "f") for name in METRICS if getattr(self, name) is not None}
 
 
 class Health(_Part):

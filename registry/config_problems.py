@@ -100,7 +100,7 @@ _config(
     _("%(path)s in config.json is %(value)s, which is not allowed."),
     _(
         "Begin with an English letter and use at most 36 characters, without Chinese and without & ! ' "
-        "\" < > =."
+        '" < > =.'
     ),
 )
 _config(

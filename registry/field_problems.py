@@ -89,7 +89,7 @@ _field(
     _("%(value)s cannot be a model algorithm."),
     _(
         "Begin with an English letter and use at most 36 characters, without Chinese and without & ! ' "
-        "\" < > =."
+        '" < > =.'
     ),
 )
 _field(

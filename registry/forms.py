@@ -17,6 +17,9 @@ from registry import validators
 from registry.browsing import Browsing
 from registry.models import Connection
 
+SHORT_TYPE_LABELS = {"real-time": _("Real-time"), "batch": _("Batch"), "edge": _("Edge")}
+"""For the narrow columns of lists; forms use the documents' whole words."""
+
 DEPLOYMENT_TYPE_LABELS = (
     ("real-time", _("Real-Time Services")),
     ("batch", _("Batch Services")),
@@ -84,6 +87,7 @@ class ImportForm(forms.Form):
         label=_("Description"),
         required=False,
         validators=[validators.validate_description],
+        help_text=_("At most 100 characters, without & ! ' \" < > =."),
         widget=forms.Textarea(attrs={"rows": 2, "data-counted": validators.DESCRIPTION_LENGTH}),
     )
     connection = forms.ModelChoiceField(
@@ -129,7 +133,6 @@ class ImportForm(forms.Form):
                 "hx-trigger": "change",
             }
         )
-        self.fields["description"].help_text = _counter(self["description"].value() or "")
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -145,10 +148,6 @@ class ImportForm(forms.Form):
         return cleaned
 
 
-def _counter(text: str) -> str:
-    return f"{len(text)}/{validators.DESCRIPTION_LENGTH}"
-
-
 class DescriptionForm(forms.Form):
     """The description of a model or a version, edited in place."""
 
@@ -156,6 +155,7 @@ class DescriptionForm(forms.Form):
         label=_("Description"),
         required=False,
         validators=[validators.validate_description],
+        help_text=_("At most 100 characters, without & ! ' \" < > =."),
         widget=forms.Textarea(attrs={"rows": 2, "data-counted": validators.DESCRIPTION_LENGTH}),
     )
 

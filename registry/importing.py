@@ -69,8 +69,11 @@ def _give_up(problem: Problem, lease: Lease) -> NoReturn:
 
 def import_failed(operation: Operation, problem: Problem) -> None:
     """Bring the version of a failed or cancelled operation to its failed status, without its files."""
-    if problem.code == "worker.cancelled" and operation.params.get("cancelled_by"):
-        problem = Problem("registry.version.cancelled", {"actor": operation.params["cancelled_by"]})
+    if problem.code == "worker.cancelled":
+        # Asked anew: the name was written after the worker had read the operation.
+        asked = Operation.objects.values_list("params", flat=True).get(pk=operation.pk)
+        if "cancelled_by" in asked:
+            problem = Problem("registry.version.cancelled", {"actor": asked["cancelled_by"]})
     while (version := Version.objects.filter(pk=operation.target_id).first()) is not None:
         if version.status not in (PUBLISHING, BUILDING):
             return

@@ -12,7 +12,7 @@ from console.problems import Problem
 from registry.engines import CATALOGUE, PYTHON, Engine
 from registry.strict_json import shown_key
 
-CODE_BYTES = 1024 * 1024
+CODE_BYTES = 256 * 1024
 
 _STAGES = ("_preprocess", "_inference", "_postprocess")
 _BLOCKS = (ast.If, ast.Try, ast.TryStar, ast.With, ast.For, ast.While, ast.ExceptHandler)

@@ -35,7 +35,6 @@ CODE_FILE = "model/customize_service.py"
 SAMPLE_FILE = "model/sample.json"
 """Optional, ours: the body of one request to the first API, which the load test sends once."""
 
-SAMPLE_BYTES = 1024 * 1024
 READ_BYTES = max(CONFIG_BYTES, CODE_BYTES)
 """`inspect` never reads a file of more bytes than this."""
 
@@ -134,7 +133,7 @@ def inspect(listing: Mapping[str, int], read: Callable[[str], bytes]) -> Inspect
     ]
     found["dependencies"] = [row.as_dict() for row in rows]
     found["metrics"] = config.metrics.as_text() if config and config.metrics else {}
-    found["sample"] = 0 < files.get(SAMPLE_FILE, 0) <= SAMPLE_BYTES
+    found["sample"] = SAMPLE_FILE in files
     return Inspection(**found, problems=limited(problems))
 
 

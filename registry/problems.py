@@ -165,8 +165,7 @@ register(
     title=_("The bucket is in another region"),
     cause=_("The bucket %(bucket)s is in another region than the connection."),
     fix=_(
-        "The object storage and this installation must be in one region: choose another bucket or "
-        "connection."
+        "The object storage and this installation must be in one region: choose another bucket or connection."
     ),
 )
 register(
@@ -292,7 +291,7 @@ register(
 register(
     "registry.trial.health_wrong",
     title=_("The health check fails"),
-    cause=_("GET /health did not answer 200 with {\"health\": \"true\"}: %(detail)s"),
+    cause=_('GET /health did not answer 200 with {"health": "true"}: %(detail)s'),
     fix=_("Correct the inference code so that the server becomes healthy, then import again."),
 )
 register(

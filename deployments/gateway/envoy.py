@@ -88,8 +88,7 @@ class _Publication:
         clusters = envoy_config.clusters(envoy_config.backends(routes).values())
         self.clusters = envoy_config.pack(clusters)
         self.table = envoy_config.pack(envoy_config.route_configuration(routes))
-        union = envoy_config.clusters_in(read(self.clusters_file)) | {c["name"]: c for c in clusters}
-        self.old_and_new_clusters = envoy_config.pack([union[name] for name in sorted(union)])
+        self.clusters_by_name = {cluster["name"]: cluster for cluster in clusters}
 
     def run(self) -> None:
         """Raises what `Gateway.publish` raises."""
@@ -105,44 +104,46 @@ class _Publication:
             raise
 
     def _step_by_step(self) -> None:
-        both = {envoy_admin.CLUSTERS: self.clusters, envoy_admin.ROUTES: self.table}
-        if (read(self.clusters_file), read(self.routes_file)) == (self.clusters, self.table):
-            self._wait(both)
-            return
-        self.refused_before = self.admin.applied(self._left()).rejected
-        self._write(self.clusters_file, self.old_and_new_clusters)
-        self._wait({envoy_admin.CLUSTERS: self.old_and_new_clusters})
-        self._write(self.routes_file, self.table)
-        self._wait({envoy_admin.ROUTES: self.table})
-        self._write(self.clusters_file, self.clusters)
-        self._wait({envoy_admin.CLUSTERS: self.clusters})
+        applied = self.admin.applied(self._left())
+        self.refused_before = applied.rejected
+        if (read(self.clusters_file), read(self.routes_file)) != (self.clusters, self.table):
+            self._apply(self.clusters_file, envoy_admin.CLUSTERS, self._old_and_new_clusters(applied))
+            self._apply(self.routes_file, envoy_admin.ROUTES, self.table)
+        self._apply(self.clusters_file, envoy_admin.CLUSTERS, self.clusters)
+        self._apply(self.routes_file, envoy_admin.ROUTES, self.table)
 
-    def _write(self, file: Path, content: bytes) -> bool:
+    def _old_and_new_clusters(self, applied: envoy_admin.Applied) -> bytes:
+        old = read(self.clusters_file)
+        if applied.versions.get(envoy_admin.CLUSTERS) != envoy_config.version_of(old):
+            return (
+                self.clusters
+            )  # Envoy never took the old file (another release wrote it?), so nothing needs it
+        both = envoy_config.clusters_in(old) | self.clusters_by_name
+        return envoy_config.pack([both[name] for name in sorted(both)])
+
+    def _apply(self, file: Path, subject: str, content: bytes) -> None:
+        self._write(file, content)
+        self._wait(subject, envoy_config.version_of(content))
+
+    def _write(self, file: Path, content: bytes) -> None:
         current = read(file)
-        if current == content:
-            return False
-        self.before.setdefault(file, current)
-        replace(file, content)
-        return True
+        if current != content:
+            self.before.setdefault(file, current)
+            replace(file, content)
 
-    def _wait(self, contents: dict[str, bytes]) -> None:
-        """Return when Envoy serves these versions; GatewayRejected when it refused one since we began."""
-        wanted = {subject: envoy_config.version_of(content) for subject, content in contents.items()}
+    def _wait(self, subject: str, version: str | None) -> None:
+        """Return when Envoy serves this version; GatewayRejected when it refused one since we began."""
         pause = 0.001
         while True:
             applied = self.admin.applied(self._left())
-            open_ = [
-                subject for subject, version in wanted.items() if applied.versions.get(subject) != version
-            ]
-            if not open_:
+            if applied.versions.get(subject) == version:
                 return
-            for subject in open_:
-                if applied.rejected.get(subject, 0) > self.refused_before.get(subject, 0):
-                    raise GatewayRejected(self._words())
-            if time.monotonic() > self.deadline:
-                if any(applied.rejected.get(subject, 0) for subject in open_):
-                    raise GatewayRejected(self._words())  # refused earlier, and not changed since
-                raise GatewayUnreachable(f"Envoy has not applied the change in time: {', '.join(open_[:5])}")
+            late = time.monotonic() > self.deadline
+            refused = applied.rejected.get(subject, 0)
+            if refused > (0 if late else self.refused_before.get(subject, 0)):
+                raise GatewayRejected(self._words())
+            if late:
+                raise GatewayUnreachable(f"Envoy has not applied the change of {subject} in time.")
             time.sleep(pause)
             pause = min(pause * 1.5, 0.02)
 

@@ -58,6 +58,9 @@ def command(bootstrap: Path, envoy: str, *, concurrency: int = 2, log_path: Path
     """
     line = [envoy, "-c", str(bootstrap), "--concurrency", str(concurrency), "--disable-hot-restart"]
     line += ["-l", "warning", "--component-log-level", "misc:error,config:error", "--log-format-escaped"]
+    line += [
+        "--reject-unknown-dynamic-fields"
+    ]  # a setting that this release does not know is an error, not a wish
     return line + (["--log-path", str(log_path)] if log_path else [])
 
 

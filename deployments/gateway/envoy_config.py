@@ -28,6 +28,10 @@ _IDLE_STREAM_SECONDS = 300
 # Below the keep-alive time of the model servers (uvicorn: 5 s): whoever closes an idle connection must be
 # Envoy, otherwise a request can be written into a connection that the server is just closing, and is lost.
 _UPSTREAM_IDLE = "4s"
+# Envoy keeps a copy of what it may have to send again. For larger bodies the copy cost a quarter of its time
+# (602 KB: 1.31 against 0.99 ms of CPU a call), and all that it buys is the first large call that meets an
+# instance which just died.
+_RETRY_BYTES = 64 * 1024
 
 
 def pack(resources: Sequence[Json]) -> bytes:
@@ -103,8 +107,8 @@ def _cluster(backend: Backend) -> Json:
             "enforcing_consecutive_gateway_failure": 0,
             "enforcing_success_rate": 0,
             "interval": "1s",
-            "base_ejection_time": "2s",
-            "max_ejection_time": "10s",
+            "base_ejection_time": "5s",
+            "max_ejection_time": "30s",
             "max_ejection_percent": 100,
         },
         "typed_extension_protocol_options": {
@@ -171,6 +175,7 @@ def _route(route: Route) -> Json:
         "match": {"path_separated_prefix": f"{PREFIX}/{route.service_id}"},
         "name": route.service_id,
         "stat_prefix": route.service_id,
+        "request_body_buffer_limit": _RETRY_BYTES,
         "typed_per_filter_config": {KEY_FILTER: _keys(route)},
     }
     live = route.live

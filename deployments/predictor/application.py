@@ -1,4 +1,5 @@
-"""The ASGI application: addresses, limits, error answers. Everything that computes happens on the worker threads.
+"""The ASGI application: addresses, limits, error answers. Everything that computes happens on the worker threads
+(but see `pace` for calls that are over sooner than a thread is woken).
 
 Plain ASGI, because a framework's request and response objects cost as much as a tiny model does.
 """
@@ -6,35 +7,34 @@ Plain ASGI, because a framework's request and response objects cost as much as a
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any
 from urllib.parse import unquote
 
 import orjson
 
 from . import openapi
-from .errors import BAD_ADDRESS, BAD_REQUEST, CallError, bad_request, model_failed
+from .bodies import HEAD_LENGTH, CallerLeft, head_length, read_body
+from .errors import BAD_ADDRESS, CallError, model_failed
 from .journal import say_traceback
 from .metrics import TEXT_TYPE, Metrics
+from .pace import Pace
 from .served import Served
 from .workers import Workers
 
 _JSON = (b"content-type", b"application/json")
 _BINARY = (b"content-type", b"application/octet-stream")
-_HEAD_LENGTH = b"inference-header-content-length"
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-class _Gone(Exception):
-    """The caller closed the connection before the request was complete."""
-
-
 class Application:
     """Serves one `Served` version; `start` must be called inside the event loop before the first request."""
 
-    def __init__(self, served: Served, metrics: Metrics, limit_bytes: int, workers: Callable[[], Workers]) -> None:
+    def __init__(
+        self, served: Served, metrics: Metrics, limit_bytes: int, workers: Callable[[], Workers]
+    ) -> None:
         self._served = served
         self._metrics = metrics
         self._limit = limit_bytes
@@ -42,6 +42,7 @@ class Application:
         self._workers: Workers | None = None
         self._openapi: bytes | None = None
         protocol = served.protocol
+        self._pace = Pace(possible=served.reentrant)
         self._own_method = served.declared.method
         self._infer_paths = frozenset(f"{path}/infer" for path in protocol.paths)
         always = orjson.dumps
@@ -83,8 +84,12 @@ class Application:
                 if scope["method"] != method:
                     raise _wrong_method(scope["method"], method)
                 headers = dict(scope["headers"])
-                body = await self._body(receive, headers.get(b"content-length"))
-                status, answer_headers, body = await self._workers.submit(job, body, headers, scope)
+                body = await read_body(receive, headers, self._limit)
+                if self._pace.brief(len(body)):
+                    answer = self._timed(job, body, headers, scope)
+                else:
+                    answer = await self._workers.submit(self._timed, job, body, headers, scope)
+                status, answer_headers, body = answer
             except CallError as error:
                 status, answer_headers, body = _refusal(error, open_inference=api != "declared")
                 if error.status == 405:
@@ -95,66 +100,48 @@ class Application:
                     await send({"type": "http.response.body", "body": part, "more_body": True})
                 body = b""
             await send({"type": "http.response.body", "body": body})
-        except _Gone:
+        except CallerLeft:
             pass
         finally:
             metrics.in_flight -= 1
             metrics.finished(api, status, perf_counter() - started)
 
-    def _declared_job(self, body: bytes, headers: dict[bytes, bytes], scope: dict[str, Any]) -> tuple:
+    def _timed(
+        self, job: Callable, body: bytes | memoryview, headers: dict[bytes, bytes], scope: dict[str, Any]
+    ) -> tuple:
+        # Processor time of this thread: built-in inference never waits for anything else, and on a busy machine
+        # the clock would blame the model for the neighbours.
+        started = thread_time()
+        answer = job(body, headers, scope)
+        self._pace.took(thread_time() - started, len(body))
+        return answer
+
+    def _declared_job(
+        self, body: bytes | memoryview, headers: dict[bytes, bytes], scope: dict[str, Any]
+    ) -> tuple:
         try:
-            answer = self._served.declared.call(body, headers.get(b"content-type", b""), scope["query_string"])
+            answer = self._served.declared.call(
+                body, headers.get(b"content-type", b""), scope["query_string"]
+            )
         except BaseException as error:  # noqa: BLE001 - model code may raise anything, SystemExit included
             return _refusal(_as_call_error(error), open_inference=False)
         return 200, [_JSON, (b"content-length", b"%d" % len(answer))], answer
 
-    def _infer_job(self, body: bytes, headers: dict[bytes, bytes], scope: dict[str, Any]) -> tuple:
+    def _infer_job(
+        self, body: bytes | memoryview, headers: dict[bytes, bytes], scope: dict[str, Any]
+    ) -> tuple:
         try:
-            answer, head_length = self._served.protocol.infer(body, _head_length(headers))
+            answer, json_bytes = self._served.protocol.infer(body, head_length(headers))
         except BaseException as error:  # noqa: BLE001
             return _refusal(_as_call_error(error), open_inference=True)
-        if head_length is None:
+        if json_bytes is None:
             return 200, [_JSON, (b"content-length", b"%d" % len(answer))], answer
         size = sum(map(len, answer))
         return (
             200,
-            [_BINARY, (_HEAD_LENGTH, b"%d" % head_length), (b"content-length", b"%d" % size)],
+            [_BINARY, (HEAD_LENGTH, b"%d" % json_bytes), (b"content-length", b"%d" % size)],
             answer if size > 65536 else b"".join(answer),
         )
-
-    async def _body(self, receive: Receive, declared: bytes | None) -> bytes:
-        """The whole body. Raises `CallError` 413 above the limit, `_Gone` when the caller leaves."""
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _Gone
-        body = message.get("body", b"")
-        too_large = declared is not None and declared.isdigit() and int(declared) > self._limit
-        if not message.get("more_body", False) and not too_large and len(body) <= self._limit:
-            return body
-        parts = [body]
-        size = len(body)
-        more = message.get("more_body", False)
-        # Of a body that is too large, some more is read and dropped: a caller that is still sending when the
-        # connection closes sees a reset instead of the reason.
-        while more and size <= 4 * self._limit:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise _Gone
-            part = message.get("body", b"")
-            more = message.get("more_body", False)
-            size += len(part)
-            if size > self._limit or too_large:
-                too_large = True
-                parts.clear()
-            else:
-                parts.append(part)
-        if too_large or size > self._limit:
-            raise CallError(
-                413,
-                BAD_REQUEST,
-                f"The body is larger than {self._limit} bytes, the limit of this service. Send less at a time.",
-            )
-        return b"".join(parts)
 
     async def _page(self, scope: dict[str, Any], send: Send, path: str) -> None:
         page = self._pages.get(path)
@@ -210,13 +197,6 @@ def _text(body: dict[str, str]) -> bytes:
 
 
 def _wrong_method(used: str, wanted: str) -> CallError:
-    return CallError(405, BAD_ADDRESS, f"Method Not Allowed: {used[:20]} was used on an address that takes {wanted}.")
-
-
-def _head_length(headers: dict[bytes, bytes]) -> int | None:
-    value = headers.get(_HEAD_LENGTH)
-    if value is None:
-        return None
-    if not value.isdigit() or len(value) > 12:
-        raise bad_request("Inference-Header-Content-Length must be a number of bytes.")
-    return int(value)
+    return CallError(
+        405, BAD_ADDRESS, f"Method Not Allowed: {used[:20]} was used on an address that takes {wanted}."
+    )

@@ -101,7 +101,9 @@ def _import(folder: Path) -> ModuleType:
     sys.modules[_PACKAGE] = package
     initial = folder / "__init__.py"
     if initial.is_file():
-        spec = importlib.util.spec_from_file_location(_PACKAGE, initial, submodule_search_locations=[str(folder)])
+        spec = importlib.util.spec_from_file_location(
+            _PACKAGE, initial, submodule_search_locations=[str(folder)]
+        )
         package = importlib.util.module_from_spec(spec)
         sys.modules[_PACKAGE] = package
         spec.loader.exec_module(package)

@@ -28,9 +28,13 @@ class DeclaredApi:
 
     def __init__(self, api: Api, answer: Callable[[Any], Any], own_code: bool) -> None:
         if api.request_type not in (JSON_TYPE, FORM_TYPE):
-            raise Unusable(f"The Content-type {api.request_type} in model/config.json is not {JSON_TYPE} or {FORM_TYPE}.")
+            raise Unusable(
+                f"The Content-type {api.request_type} in model/config.json is not {JSON_TYPE} or {FORM_TYPE}."
+            )
         if api.request_type == FORM_TYPE and not own_code:
-            raise Unusable("An API that takes multipart/form-data needs a customize_service.py that reads the files.")
+            raise Unusable(
+                "An API that takes multipart/form-data needs a customize_service.py that reads the files."
+            )
         self.api = api
         self.method = api.method
         self._answer = answer
@@ -38,7 +42,7 @@ class DeclaredApi:
         self._form = api.request_type == FORM_TYPE
         self._check = compile_check(api.request_schema) if api.request_schema and not self._form else None
 
-    def call(self, body: bytes, content_type: bytes, query: bytes) -> bytes:
+    def call(self, body: bytes | memoryview, content_type: bytes, query: bytes) -> bytes:
         """Answer one call. Raises `CallError` for what the caller did wrong; what the model raises comes through."""
         if self._form:
             data = self._read_form(body, content_type)
@@ -48,14 +52,16 @@ class DeclaredApi:
             data = self._read_json(body, content_type)
         return dump(self._answer(data))
 
-    def _read_form(self, body: bytes, content_type: bytes) -> dict[str, Any]:
+    def _read_form(self, body: bytes | memoryview, content_type: bytes) -> dict[str, Any]:
         if not content_type.lower().startswith(_FORM):
-            raise CallError(415, BAD_REQUEST, f"This API takes {FORM_TYPE}. Send the file with curl -F key=@file.")
+            raise CallError(
+                415, BAD_REQUEST, f"This API takes {FORM_TYPE}. Send the file with curl -F key=@file."
+            )
         form = forms.parse(body, content_type)
         forms.check(form, self.api.file_fields)
         return form
 
-    def _read_json(self, body: bytes, content_type: bytes) -> Any:
+    def _read_json(self, body: bytes | memoryview, content_type: bytes) -> Any:
         if content_type.lower().startswith(_FORM):
             raise CallError(415, BAD_REQUEST, f"This API takes {JSON_TYPE}, not a form. Send a JSON body.")
         try:
@@ -66,7 +72,7 @@ class DeclaredApi:
             raise bad_request(f"The body is not JSON: {error}.") from None
         if self._check is not None:
             self._check(data)
-        return JsonText(body.decode("utf-8"), data) if self._own_code else data
+        return JsonText(str(body, "utf-8"), data) if self._own_code else data
 
 
 def _from_query(query: bytes, schema: dict[str, Any] | None) -> dict[str, Any]:

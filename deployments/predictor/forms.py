@@ -11,7 +11,7 @@ from .errors import bad_request
 _MOST_PARTS = 256
 
 
-def parse(body: bytes, content_type: bytes) -> dict[str, Any]:
+def parse(body: bytes | memoryview, content_type: bytes) -> dict[str, Any]:
     """Files as ``{key: {file name: binary file object}}``; fields that are no files as ``{key: text}``.
 
     Raises `CallError` 400 when the body is not such a form, or has more than 256 parts.
@@ -58,7 +58,9 @@ def check(form: dict[str, Any], fields: Iterable[str]) -> None:
         if key not in form:
             raise bad_request(f"The form has no “{key}”. Send the file as form-data under the key “{key}”.")
         if not isinstance(form[key], dict):
-            raise bad_request(f"The form key “{key}” must be a file, but was sent as text. Send it with a file name.")
+            raise bad_request(
+                f"The form key “{key}” must be a file, but was sent as text. Send it with a file name."
+            )
 
 
 def _text(value: bytes | None) -> str:

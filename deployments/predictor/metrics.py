@@ -39,10 +39,20 @@ class Metrics:
         put = lines.append
         _head(put, "slipway_predictor_model_info", "gauge", "The model that this process serves.")
         put(f"slipway_predictor_model_info{{{self._labels}}} 1")
-        _head(put, "slipway_predictor_requests_total", "counter", "Prediction calls answered, by API and status.")
+        _head(
+            put,
+            "slipway_predictor_requests_total",
+            "counter",
+            "Prediction calls answered, by API and status.",
+        )
         for (api, status), count in sorted(self._requests.items()):
             put(f'slipway_predictor_requests_total{{api="{api}",code="{status}"}} {count}')
-        _head(put, "slipway_predictor_model_failures_total", "counter", "Calls in which the model failed (MR.0105).")
+        _head(
+            put,
+            "slipway_predictor_model_failures_total",
+            "counter",
+            "Calls in which the model failed (MR.0105).",
+        )
         put(f"slipway_predictor_model_failures_total {self._model_failures}")
         name = "slipway_predictor_request_seconds"
         _head(put, name, "histogram", "Time from the request's head to the end of its answer.")
@@ -53,9 +63,19 @@ class Metrics:
         put(f"{name}_sum {self._seconds:.6f}")
         put(f"{name}_count {total}")
         for key, kind, text, value in (
-            ("slipway_predictor_requests_in_flight", "gauge", "Prediction calls not answered yet.", self.in_flight),
+            (
+                "slipway_predictor_requests_in_flight",
+                "gauge",
+                "Prediction calls not answered yet.",
+                self.in_flight,
+            ),
             ("slipway_predictor_queue_length", "gauge", "Calls that wait for a worker thread.", waiting),
-            ("slipway_predictor_load_seconds", "gauge", "Time that loading the model took.", self.load_seconds),
+            (
+                "slipway_predictor_load_seconds",
+                "gauge",
+                "Time that loading the model took.",
+                self.load_seconds,
+            ),
             ("process_start_time_seconds", "gauge", "Start of the process, Unix time.", self._started),
             ("process_cpu_seconds_total", "counter", "Processor time used.", time.process_time()),
             ("process_resident_memory_bytes", "gauge", "Memory in use.", resident_bytes()),

@@ -6,7 +6,7 @@ from typing import Any
 
 from .engines.base import Engine, Tensor
 from .package import FORM_TYPE, JSON_TYPE, Api
-from .schema import meaning
+from .schema import meaning as _meaning
 from .served import Served
 
 _ERROR = {
@@ -17,11 +17,27 @@ _ERROR = {
 _NUMBER_TYPES = {"BOOL": "boolean", "BYTES": "string", "FP16": "number", "FP32": "number", "FP64": "number"}
 
 
+def meaning(schema: Any) -> Any:
+    """A declared schema (Draft 7) in the dialect of OpenAPI 3.1 (2020-12), where tuples are ``prefixItems``."""
+    return _tuples(_meaning(schema))
+
+
+def _tuples(schema: Any) -> Any:
+    if isinstance(schema, dict):
+        found = {key: _tuples(value) for key, value in schema.items()}
+        if isinstance(found.get("items"), list):
+            found["prefixItems"] = found.pop("items")
+        return found
+    return [_tuples(item) for item in schema] if isinstance(schema, list) else schema
+
+
 def describe(served: Served) -> dict[str, Any]:
     """The document of one version, from its config.json and its model file."""
     api = served.declared.api
     paths: dict[str, Any] = {"/": {api.method.lower(): _declared(served, api)}}
-    paths["/health"] = {"get": _get("Whether the model is loaded", {"properties": {"health": {"const": "true"}}})}
+    paths["/health"] = {
+        "get": _get("Whether the model is loaded", {"properties": {"health": {"const": "true"}}})
+    }
     paths["/metrics"] = {
         "get": {
             "summary": "Counters of this process",
@@ -79,7 +95,10 @@ def _built_in(served: Served) -> tuple[dict[str, Any], dict[str, Any]]:
         row = _object({name: {} for name in columns}, list(columns))
     answer = _object({"predict_result": {}, "probabilities": {"type": "array", "items": {"type": "number"}}})
     return (
-        _object({"data": _object({"req_data": {"type": "array", "minItems": 1, "items": row}}, ["req_data"])}, ["data"]),
+        _object(
+            {"data": _object({"req_data": {"type": "array", "minItems": 1, "items": row}}, ["req_data"])},
+            ["data"],
+        ),
         _object({"data": _object({"resp_data": {"type": "array", "items": answer}})}),
     )
 
@@ -133,7 +152,9 @@ def _nested(tensor: Tensor) -> dict[str, Any]:
 def _with_files(request: dict[str, Any] | None) -> dict[str, Any]:
     schema = meaning(request or {"type": "object"})
     properties = schema.get("properties") or {}
-    files = {name: {"type": "string", "format": "binary"} for name, value in properties.items() if _is_file(value)}
+    files = {
+        name: {"type": "string", "format": "binary"} for name, value in properties.items() if _is_file(value)
+    }
     return {**schema, "properties": {**properties, **files}, "required": list(files)}
 
 
@@ -162,4 +183,7 @@ def _errors() -> dict[str, Any]:
         "429": "Too many calls at once.",
         "500": "The model failed (MR.0105).",
     }
-    return {code: {"description": text, "content": {JSON_TYPE: {"schema": schema}}} for code, text in texts.items()}
+    return {
+        code: {"description": text, "content": {JSON_TYPE: {"schema": schema}}}
+        for code, text in texts.items()
+    }

@@ -31,7 +31,9 @@ class Api:
         found = (self.request_schema or {}).get("properties")
         if not isinstance(found, dict):
             return ()
-        return tuple(key for key, value in found.items() if isinstance(value, dict) and value.get("type") == "file")
+        return tuple(
+            key for key, value in found.items() if isinstance(value, dict) and value.get("type") == "file"
+        )
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ def read(directory: Path, engine: str) -> Package:
     files = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES[engine] and path.is_file())
     if len(files) != 1:
         wanted = " or ".join(f"*{suffix}" for suffix in SUFFIXES[engine])
-        raise Unusable(f"The folder model/ must hold exactly one {wanted} file for {engine}; it holds {len(files)}.")
+        raise Unusable(
+            f"The folder model/ must hold exactly one {wanted} file for {engine}; it holds {len(files)}."
+        )
     config = _config(folder / "config.json")
     code = folder / "customize_service.py"
     return Package(

@@ -87,7 +87,9 @@ _SYSTEM = (
     "/sys/fs/cgroup/memory/memory.limit_in_bytes",
 )
 _DEVICES = ("/dev/null",)
-_KEPT_CAPABILITY = 2  # CAP_DAC_READ_SEARCH: root may read a checkout in somebody's private home, as it could before
+_KEPT_CAPABILITY = (
+    2  # CAP_DAC_READ_SEARCH: root may read a checkout in somebody's private home, as it could before
+)
 
 
 class Refused(Exception):
@@ -177,7 +179,9 @@ def confine(spec: Spec) -> None:
         raise Refused("The kernel does not let this process give up privileges (no_new_privs).")
     for capability in range(64):
         if capability != _KEPT_CAPABILITY:
-            libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP; without privileges there is nothing to drop
+            libc.prctl(
+                24, capability, 0, 0, 0
+            )  # PR_CAPBSET_DROP; without privileges there is nothing to drop
     own = str(Path(__file__).resolve().parent)
     try:
         landlock.restrict([*spec.read, own, "/proc/self"], spec.write, _existing(_DEVICES))

@@ -15,7 +15,14 @@ from typing import Any
 
 from .errors import Unusable, bad_request
 
-_NAMES = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", list: "an array", dict: "an object"}
+_NAMES = {
+    bool: "a boolean",
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    list: "an array",
+    dict: "an object",
+}
 
 
 def meaning(schema: Any) -> Any:
@@ -69,9 +76,15 @@ def explain(error: Any) -> str:
     elif rule in ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf"):
         text, fix = f"{_describe(value)} breaks {rule} {wanted}", f"Send a number that keeps {rule} {wanted}."
     elif rule in ("minItems", "maxItems"):
-        text, fix = f"the array has {len(value)} items, which breaks {rule} {wanted}", "Change the number of items."
+        text, fix = (
+            f"the array has {len(value)} items, which breaks {rule} {wanted}",
+            "Change the number of items.",
+        )
     elif rule in ("minLength", "maxLength"):
-        text, fix = f"the string has {len(value)} characters, which breaks {rule} {wanted}", "Change its length."
+        text, fix = (
+            f"the string has {len(value)} characters, which breaks {rule} {wanted}",
+            "Change its length.",
+        )
     else:
         text = f"{_describe(value)} does not keep the rule {rule}"
         fix = "Compare it with the request schema at /openapi.json."

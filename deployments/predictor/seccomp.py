@@ -58,7 +58,12 @@ _OWN_PID = {
 }  # fmt: skip
 _SETPRIORITY = (141, 140)  # the id is the second argument
 # Signals, where Landlock cannot scope them (ABI < 6).
-_SIGNALS = {"kill": (62, 129), "tgkill": (234, 131), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240)}
+_SIGNALS = {
+    "kill": (62, 129),
+    "tgkill": (234, 131),
+    "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240),
+}
 _SIGNALS_DENIED = {"tkill": (200, 130), "pidfd_send_signal": (424, 424)}
 _NEWEST = 462  # mseal, Linux 6.10
 _X32_BIT = 0x40000000
@@ -93,7 +98,9 @@ def install(*, scoped_signals: bool) -> None:
 
     filters = Program(len(program), ctypes.addressof(buffer))
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(22, ctypes.c_ulong(2), ctypes.byref(filters), 0, 0) != 0:  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+    if (
+        libc.prctl(22, ctypes.c_ulong(2), ctypes.byref(filters), 0, 0) != 0
+    ):  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 

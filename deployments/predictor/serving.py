@@ -83,7 +83,9 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(application: Application, bound: socket.socket, grace_seconds: int, ready: Callable[[], None]) -> None:
+def serve(
+    application: Application, bound: socket.socket, grace_seconds: int, ready: Callable[[], None]
+) -> None:
     """Serve on `bound` until SIGTERM or SIGINT, then finish what is in flight, for `grace_seconds` at most."""
     config = uvicorn.Config(
         application,

@@ -116,7 +116,9 @@ def _missing(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Exception:
     for at, row in enumerate(rows):
         for name in columns:
             if name not in row:
-                return bad_request(f"The feature “{name}” is missing at $.data.req_data[{at}]. Send it in every row.")
+                return bad_request(
+                    f"The feature “{name}” is missing at $.data.req_data[{at}]. Send it in every row."
+                )
     return bad_request("A feature is missing in a row.")
 
 

@@ -68,7 +68,15 @@ def client_for(connection: ObjectConnection) -> Any:
         aws_secret_access_key=connection.secret_key or "anonymous",
         region_name=connection.region or "us-east-1",
     )
-    return session.client("s3", endpoint_url=connection.endpoint or None, config=config)
+    client = session.client("s3", endpoint_url=connection.endpoint or None, config=config)
+    client.meta.events.register_last("before-parameter-build.s3", _stay)
+    return client
+
+
+def _stay(context: dict[str, Any], **_more: Any) -> None:
+    """Keep boto3 from following a bucket to another region: it would ask again without end where the service
+    does not name one, and a connection is for one region (`registry.source.other_region`)."""
+    context.get("s3_redirect", {})["redirected"] = True
 
 
 class S3Store:

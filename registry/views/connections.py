@@ -36,7 +36,7 @@ def connection_list(request: HttpRequest) -> HttpResponse:
 def connection_create(request: HttpRequest) -> HttpResponse:
     """Add a connection."""
     require(request.user, "manage_workspace", request.workspace)
-    form = ConnectionForm(request.POST or None)
+    form = ConnectionForm(request.POST if request.method == "POST" else None)
     if request.method == "POST":
         made = do(form, services.create_connection, actor=request.user, workspace=request.workspace)
         if made is not None:
@@ -50,7 +50,7 @@ def connection_change(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Modify a connection; its kind stays."""
     connection = _connection(request, pk)
     require(request.user, "manage_workspace", connection)
-    form = ConnectionForm(request.POST or None, connection=connection)
+    form = ConnectionForm(request.POST if request.method == "POST" else None, connection=connection)
     if request.method == "POST":
         made = do(form, _update, actor=request.user, connection=connection)
         if made is not None:

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from console.access import may, require
 from console.htmx import render_page, see_other, unchanged
 from registry import selectors, services
-from registry.forms import DEPLOYMENT_TYPE_LABELS, DescriptionForm, do
+from registry.forms import SHORT_TYPE_LABELS, DescriptionForm, do
 from registry.lifecycle import VERSION
 from registry.models import Model, Version
 
@@ -43,7 +43,7 @@ def model_list(request: HttpRequest) -> HttpResponse:
         "sort": sort,
         "statuses": _status_choices(),
         "busy": any(version.state.is_busy for version in shown),
-        "type_labels": dict(DEPLOYMENT_TYPE_LABELS),
+        "type_labels": SHORT_TYPE_LABELS,
         "may_import": request.workspace is not None and may(request.user, "import", request.workspace),
         "may_change": _may_change(request),
     }
@@ -62,7 +62,7 @@ def model_detail(request: HttpRequest, name: str) -> HttpResponse:
         "model": model,
         "tag": tag,
         "busy": any(version.state.is_busy for version in model.versions.all()),
-        "type_labels": dict(DEPLOYMENT_TYPE_LABELS),
+        "type_labels": SHORT_TYPE_LABELS,
         "may_import": may(request.user, "import", request.workspace),
         "may_change": _may_change(request),
     }
@@ -74,7 +74,9 @@ def model_describe(request: HttpRequest, name: str) -> HttpResponse:
     """Edit the description of a model in its place."""
     model = _model(request, name)
     require(request.user, "change", model)
-    form = DescriptionForm(request.POST or None, initial={"description": model.description})
+    form = DescriptionForm(
+        request.POST if request.method == "POST" else None, initial={"description": model.description}
+    )
     if request.method == "POST":
         do(form, services.edit_model_description, actor=request.user, model=model)
         if not form.errors:

@@ -13,9 +13,10 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import HttpResponseClientRefresh
 
 from console.access import may, require
-from console.htmx import render_page, see_other, unchanged
+from console.htmx import render_page, see_other, unchanged, wants_fragment
 from console.lifecycle import IllegalTransition
 from console.problems import ProblemError
 from registry import package, selectors, services
@@ -37,36 +38,33 @@ def version_by_id(request: HttpRequest, pk: UUID) -> HttpResponse:
 def version_detail(request: HttpRequest, name: str, number: str) -> HttpResponse:
     """A version: where it stands, what it is, what happened.
 
-    While it is busy the page polls with `?tag=`: 204 when nothing is new, the live part when only the work
-    went on, the whole page when the status or the events changed.
+    While it is busy the page polls with `?tag=`: 204 when nothing is new, the live part when the work
+    went on, and when the status changed, the word to load the page again.
     """
     version = _version(request, name, number)
     operation = selectors.operation_of(version)
     tab = request.GET.get("tab", "")
-    whole = f"{version.revision}-{version.events.count()}"
-    done = f"{operation.state}-{operation.stage}-{operation.done}" if operation else ""
-    tag = f"{whole}.{version.progress}.{done}"
-    seen = request.GET.get("tag")
+    tab = tab if tab in _TABS else "basic"
+    work = f"{operation.state}-{operation.stage}-{operation.done}" if operation else ""
+    tag = f"{version.revision}.{version.progress}.{work}.{version.events.count()}"
     if same := unchanged(request, tag):
         return same
+    seen = request.GET.get("tag", "")
+    if wants_fragment(request) and seen.split(".")[0] != str(version.revision):
+        return HttpResponseClientRefresh()
     context = {
         "version": version,
         "operation": operation,
         "stage": stage_label(operation.stage) if operation else "",
         "tag": tag,
-        "tab": tab if tab in _TABS else "basic",
+        "tab": tab,
         "failure": selectors.last_problem(version),
         "can": _possible(request, version),
         "tabs": _tabs(version, tab),
         "type_labels": dict(DEPLOYMENT_TYPE_LABELS),
     }
-    context |= _TABS.get(tab, _basic)(request, version)
-    if seen is not None and seen.split(".")[0] == whole:
-        return render_page(request, "registry/version_detail.html", "live", context)
-    response = render_page(request, "registry/version_detail.html", "page" if seen else None, context)
-    if seen:
-        response["HX-Retarget"], response["HX-Reswap"] = "#version", "outerHTML"
-    return response
+    context |= _TABS[tab](request, version)
+    return render_page(request, "registry/version_detail.html", "live", context)
 
 
 @require_POST
@@ -92,7 +90,9 @@ def version_describe(request: HttpRequest, name: str, number: str) -> HttpRespon
     """Edit the description in its place."""
     version = _version(request, name, number)
     require(request.user, "change", version)
-    form = DescriptionForm(request.POST or None, initial={"description": version.description})
+    form = DescriptionForm(
+        request.POST if request.method == "POST" else None, initial={"description": version.description}
+    )
     if request.method == "POST":
         do(form, services.edit_description, actor=request.user, version=version)
         if not form.errors:
@@ -203,7 +203,6 @@ def _tabs(version: Version, tab: str) -> list[dict[str, Any]]:
         "events": _("Events"),
     }
     url = reverse("registry:version_detail", args=[version.model.name, version.number])
-    tab = tab if tab in _TABS else "basic"
     return [
         {"label": label, "url": f"{url}?tab={key}", "active": key == tab} for key, label in labels.items()
     ]

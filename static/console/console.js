@@ -47,6 +47,38 @@
     else for (const input of row.querySelectorAll("input")) input.value = "";
   }
 
+  // Fields that say more while one types: how many characters of how many, and one mark for each label.
+  function beside(field, name) {
+    const found = field.parentElement.querySelector(`:scope > .${name}`);
+    if (found) return found;
+    const made = Object.assign(document.createElement("div"), { className: name });
+    field.after(made);
+    return made;
+  }
+  function count(field) {
+    beside(field, "counter").textContent = `${[...field.value].length}/${field.dataset.counted}`;
+  }
+  function chips(field) {
+    const words = field.value.split(/[,，]/).map((word) => word.trim()).filter(Boolean);
+    beside(field, "chips").replaceChildren(...words.map((word) => {
+      const chip = Object.assign(document.createElement("span"), { className: "badge", textContent: word });
+      chip.dataset.tone = "idle";
+      return chip;
+    }));
+  }
+  function tell(field) {
+    if (field.dataset.counted) count(field);
+    else if ("chips" in field.dataset) chips(field);
+  }
+  const tellAll = () => document.querySelectorAll("[data-counted], [data-chips]").forEach(tell);
+  document.addEventListener("input", (event) => tell(event.target));
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.isComposing || !event.target.matches("[data-chips]")) return;
+    event.preventDefault(); // Enter ends a label, not the form
+    if (event.target.value.trim()) event.target.value = `${event.target.value.replace(/[,，\s]+$/, "")}, `;
+    chips(event.target);
+  });
+
   document.addEventListener("click", (event) => {
     const at = (selector) => event.target.closest(selector);
     const dialog = by("dialog");
@@ -109,7 +141,13 @@
     if (document.hidden && event.detail.elt.matches(".live")) event.preventDefault();
   });
   document.addEventListener("htmx:beforeSwap", (event) => {
-    const target = event.detail.target;
+    const { target, xhr } = event.detail;
+    if (xhr.status < 400 && /^\s*<!doctype/i.test(xhr.responseText)) {
+      // A whole page where a piece was asked for: the session has ended, and this is the sign-in page.
+      event.detail.shouldSwap = false;
+      location.reload();
+      return;
+    }
     if (!target.matches(".live")) return;
     // Not under the reader's hands: an open menu or selected text waits for the next poll.
     const selection = getSelection();
@@ -124,6 +162,7 @@
   });
   document.addEventListener("htmx:afterSettle", (event) => {
     restore();
+    tellAll();
     if (event.detail.xhr?.status === 422) focusError(by("dialog")?.open ? by("dialog") : document);
   });
   document.addEventListener("htmx:responseError", (event) => {
@@ -142,5 +181,6 @@
   by("dialog")?.addEventListener("close", (event) => event.target.replaceChildren());
   if (by("toasts")) retire(by("toasts"));
   restore();
+  tellAll();
   focusError(document);
 }

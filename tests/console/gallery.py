@@ -26,9 +26,13 @@ class GalleryForm(forms.Form):
     """One field of each kind."""
 
     name = forms.RegexField(r"^[\w-]+$", label="Name", max_length=64, help_text="Letters, digits, - and _.")
-    description = forms.CharField(label="Description", required=False, widget=forms.Textarea(attrs={"rows": 2}))
+    description = forms.CharField(
+        label="Description", required=False, widget=forms.Textarea(attrs={"rows": 2})
+    )
     kind = forms.ChoiceField(
-        label="Meta Model Source", choices=[("a", "Training job"), ("b", "Object storage")], widget=forms.RadioSelect
+        label="Meta Model Source",
+        choices=[("a", "Training job"), ("b", "Object storage")],
+        widget=forms.RadioSelect,
     )
     types = forms.MultipleChoiceField(
         label="Deployment Type",
@@ -48,7 +52,9 @@ class GalleryForm(forms.Form):
 def gallery_context() -> dict[str, Any]:
     """The context of `gallery.html`."""
     now = timezone.now()
-    form = GalleryForm({"name": "bad name!", "kind": "b", "size": "m", "types": ["r"], "count": "0", "choice": "1"})
+    form = GalleryForm(
+        {"name": "bad name!", "kind": "b", "size": "m", "types": ["r"], "count": "0", "choice": "1"}
+    )
     rows = [
         {
             "name": f"digits-classifier {n}",
@@ -91,9 +97,14 @@ def gallery_context() -> dict[str, Any]:
         ],
         "form": form,
         "details": {"s": {"text": "For small models"}, "g": {"disabled": "Not offered by this pool"}},
-        "pairs": [{"key": "LOG_LEVEL", "value": "info"}, {"key": "1BAD", "value": "x", "error": "Start with a letter."}],
+        "pairs": [
+            {"key": "LOG_LEVEL", "value": "info"},
+            {"key": "1BAD", "value": "x", "error": "Start with a letter."},
+        ],
         "events": events,
         "curl": "curl -H 'X-Apig-AppCode: …' \\\n  -d '{\"inputs\": [[0, 1, 2]]}' \\\n  http://127.0.0.1:8080/v1/infers/2f1d",
-        "lines": [SimpleNamespace(at=now - timedelta(seconds=60 - n), text=f"line {n} <b>") for n in range(40)],
+        "lines": [
+            SimpleNamespace(at=now - timedelta(seconds=60 - n), text=f"line {n} <b>") for n in range(40)
+        ],
         "affected": ["digits-live", "digits-test"],
     }

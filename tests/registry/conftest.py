@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -82,3 +83,51 @@ def run_import(version: Version, most_slices: int = 50) -> Operation:
 def codes(version: Version) -> list[str]:
     """The events of a version, oldest first."""
     return list(version.events.order_by("created_at", "id").values_list("code", flat=True))
+
+
+CONFIG = {"model_type": "Scikit_Learn", "model_algorithm": "predict_analysis"}
+
+
+@pytest.fixture
+def plain_doors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+    """uv and the load test answered at once, for tests of what stands around them.
+
+    Returns what they were asked: `{"ensure": [requirements…], "trial": [spec…]}`. `installed` holds the
+    environments that are "there"; `fail` maps "ensure" or "trial" to what they raise.
+    """
+    from registry import environments, trial
+
+    asked: dict[str, Any] = {"ensure": [], "trial": [], "installed": {}, "fail": {}}
+
+    def ensure(requirements: list[str], *, on_line: Any, should_stop: Any, **_more: Any) -> Any:
+        asked["ensure"].append(list(requirements))
+        if should_stop():
+            from registry.doors import Stopped
+
+            raise Stopped
+        if "ensure" in asked["fail"]:
+            raise asked["fail"]["ensure"]
+        digest = hashlib.sha256(json.dumps(sorted(requirements)).encode()).hexdigest()
+        reused = digest in asked["installed"]
+        info = environments.EnvironmentInfo(digest, tmp_path, ["a==1"], reused=reused, size_bytes=10)
+        asked["installed"][digest] = info
+        return info
+
+    def run(spec: Any, *, on_line: Any, should_stop: Any) -> Any:
+        asked["trial"].append(spec)
+        if "trial" in asked["fail"]:
+            raise asked["fail"]["trial"]
+        return trial.TrialResult(0.5, {}, {}, None)
+
+    monkeypatch.setattr(environments, "ensure", ensure)
+    monkeypatch.setattr(environments, "find", asked["installed"].get)
+    monkeypatch.setattr(environments, "list_installed", lambda: list(asked["installed"].values()))
+    monkeypatch.setattr(environments, "remove", lambda digest: asked["installed"].pop(digest, None) is not None)
+    monkeypatch.setattr(trial, "run", run)
+    return asked
+
+
+def artifacts_of(version: Version) -> list[str]:
+    """Everything that lies in the artifacts for any take of `version`, half-made things too."""
+    top = Path(settings.SLIPWAY_VAR) / "artifacts"
+    return [str(path) for path in top.rglob("*") if version.pk.hex in str(path)]

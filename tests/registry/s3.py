@@ -47,7 +47,7 @@ def serve_s3(folder: Path) -> Iterator[S3Server]:
     process = subprocess.Popen(
         [
             program, "serve", "s3", "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}", "--addr", f"127.0.0.1:{port}",
-            "--config", "", "--dir-cache-time", "0s", "--vfs-cache-mode", "off", str(folder),
+            "--config", "", "--dir-cache-time", "1ms", "--vfs-cache-mode", "off", str(folder),
         ],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,10 @@ from hypothesis import strategies as st
 from registry.engines import CATALOGUE
 from registry.inference_code import CODE_BYTES, check_inference_code
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+
 CLASSIC = "from model_service.python_model_service import XgSklServingBaseService\n"
+SERVICE = CLASSIC + "class A(XgSklServingBaseService):\n    "
 PYTORCH = "from model_service.pytorch_model_service import PTServingBaseService\n"
 
 
@@ -27,7 +31,7 @@ def test_the_documented_base_class_of_every_engine_is_accepted(engine: object) -
     source = f"""
 from {engine.import_path} import {engine.base_class}
 class AnyName({engine.base_class}):
-    def __init__(self, {', '.join(engine.constructor)}):
+    def __init__(self, {", ".join(engine.constructor)}):
         pass
     def _preprocess(self, data):
         return data
@@ -54,11 +58,11 @@ class AnyName({engine.base_class}):
         CLASSIC + "if True:\n    class A(XgSklServingBaseService): pass",
         CLASSIC + "class Mixin: pass\nclass A(Mixin, XgSklServingBaseService, metaclass=type): pass",
         CLASSIC + "class Parent(XgSklServingBaseService): pass\nclass A(Parent): pass",
-        CLASSIC + "class A(XgSklServingBaseService):\n    def _preprocess(self, data, extra=None): ...",
-        CLASSIC + "class A(XgSklServingBaseService):\n    def _preprocess(self, *data): ...",
-        CLASSIC + "class A(XgSklServingBaseService):\n    @staticmethod\n    def _preprocess(data): ...",
-        CLASSIC + "class A(XgSklServingBaseService):\n    def __init__(self, model_name, model_path): ...",
-        CLASSIC + "class A(XgSklServingBaseService):\n    def helper(self, a, b, c): ...",
+        SERVICE + "def _preprocess(self, data, extra=None): ...",
+        SERVICE + "def _preprocess(self, *data): ...",
+        SERVICE + "@staticmethod\n    def _preprocess(data): ...",
+        SERVICE + "def __init__(self, model_name, model_path): ...",
+        SERVICE + "def helper(self, a, b, c): ...",
         "# -*- coding: utf-8 -*-\n" + CLASSIC + "class A(XgSklServingBaseService):\n    '数字'",
         "from .measures import features\n" + CLASSIC + "class 服务(XgSklServingBaseService): pass",
     ],
@@ -74,7 +78,7 @@ def test_every_spelling_of_one_service_class_is_accepted(source: str) -> None:
         ("x = 1", "code_class_missing"),
         ("class XgSklServingBaseService: pass\nclass A(XgSklServingBaseService): pass", "code_class_missing"),
         ("class A(XgSklServingBaseService): pass", "code_class_missing"),
-        ("from other.place import XgSklServingBaseService\nclass A(XgSklServingBaseService): pass", "code_class_missing"),
+        ("from other import XgSklServingBaseService as B\nclass A(B): pass", "code_class_missing"),
         (PYTORCH + "class A(PTServingBaseService): pass", "code_class_missing"),
         (CLASSIC + "def f():\n    class A(XgSklServingBaseService): pass", "code_class_missing"),
         (CLASSIC + "class A(A): pass", "code_class_missing"),
@@ -82,10 +86,10 @@ def test_every_spelling_of_one_service_class_is_accepted(source: str) -> None:
          "code_class_more_than_one"),
         (CLASSIC + "class P(XgSklServingBaseService): pass\nclass A(P): pass\nclass B(P): pass",
          "code_class_more_than_one"),
-        (CLASSIC + "class A(XgSklServingBaseService):\n    def _preprocess(self): ...", "code_signature"),
-        (CLASSIC + "class A(XgSklServingBaseService):\n    def _postprocess(self, a, b): ...", "code_signature"),
-        (CLASSIC + "class A(XgSklServingBaseService):\n    def _inference(self, data, *, k): ...", "code_signature"),
-        (CLASSIC + "class A(XgSklServingBaseService):\n    def __init__(self): ...", "code_signature"),
+        (SERVICE + "def _preprocess(self): ...", "code_signature"),
+        (SERVICE + "def _postprocess(self, a, b): ...", "code_signature"),
+        (SERVICE + "def _inference(self, data, *, k): ...", "code_signature"),
+        (SERVICE + "def __init__(self): ...", "code_signature"),
         (CLASSIC + "class P(XgSklServingBaseService):\n    def _preprocess(): ...\nclass A(P): pass",
          "code_signature"),
     ],
@@ -111,7 +115,14 @@ def test_an_engine_without_code_refuses_any() -> None:
 
 @pytest.mark.parametrize(
     ("source", "line"),
-    [("def f(:\n", 1), ("x = 1\nif x\n    y", 2), ("  x = 1", 1), ("x = '\n", 1), ("\n\nreturn = 3", 3), ("a\x00b", 1)],
+    [
+        ("def f(:\n", 1),
+        ("x = 1\nif x\n    y", 2),
+        ("  x = 1", 1),
+        ("x = '\n", 1),
+        ("\n\nreturn = 3", 3),
+        ("a\x00b", 1),
+    ],
 )
 def test_a_syntax_error_is_told_with_its_line(source: str, line: int) -> None:
     (problem,) = check_inference_code(source, "XGBoost")
@@ -129,21 +140,21 @@ def test_code_in_an_unreadable_encoding_is_told_so(source: bytes | str) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["-" * 100_000 + "1", "a" + ".b" * 100_000, "1" + "+1" * 200_000, "f" + "()" * 100_000, "not " * 100_000 + "1",
-     "if 1: pass\n" + "elif 1: pass\n" * 50_000, "(" * 5_000],
+    ["-" * 100_000 + "1", "a" + ".b" * 100_000, "1" + "+1" * 100_000, "f" + "()" * 100_000,
+     "not " * 60_000 + "1", "if 1: pass\n" + "elif 1: pass\n" * 20_000, "(" * 5_000],
     ids=["minus", "attributes", "sum", "calls", "not", "elif", "parentheses"],
 )  # fmt: skip
 def test_code_made_to_break_the_parser_is_refused(source: str) -> None:
     assert faults(source)[0] in ("code_too_complex", "code_not_python")
 
 
-def test_code_of_more_than_a_megabyte_is_refused_unread() -> None:
+def test_code_of_more_than_a_quarter_megabyte_is_refused_unread() -> None:
     assert faults("#" * (CODE_BYTES + 1)) == ["code_too_large"]
 
 
-def test_a_hundred_thousand_classes_are_checked_in_seconds() -> None:
+def test_thousands_of_classes_are_checked_in_seconds() -> None:
     chain = CLASSIC + "class A0(XgSklServingBaseService):0\n"
-    chain += "".join(f"class A{n}(A{n - 1}):0\n" for n in range(1, 30_000))
+    chain += "".join(f"class A{n}(A{n - 1}):0\n" for n in range(1, 10_000))
     assert len(chain) < CODE_BYTES
     started = time.monotonic()
     assert faults(chain) == []
@@ -164,9 +175,11 @@ def test_remarks_about_foreign_code_do_not_reach_our_log() -> None:
 
 
 def test_checking_imports_no_model_library() -> None:
-    program = "import registry.inference_code, sys; print([m for m in sys.modules if m in ('numpy', 'sklearn')])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    program = "import registry.package, sys; print({'numpy', 'sklearn', 'pickle5'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    )
+    assert done.stdout.strip() == "set()"
 
 
 @settings(deadline=None)

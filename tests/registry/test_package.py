@@ -1,8 +1,10 @@
-"""What a folder holds: layout, engine, and everything the pages show of a package (facts §2.1, §2.2, §3.4)."""
+"""What a folder holds: layout, engine, and what the pages show of a package (facts §2.1, §2.2, §3.4)."""
 
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -183,7 +185,6 @@ def test_a_file_longer_than_its_listing_is_still_bounded() -> None:
 def test_the_sample_request_is_found_but_not_read() -> None:
     assert look({"model/a.onnx": 1, SAMPLE_FILE: 5}).sample
     assert not look({"model/a.onnx": 1}).sample
-    assert not look({"model/a.onnx": 1, SAMPLE_FILE: 0}).sample
 
 
 @pytest.mark.facts(61)
@@ -269,14 +270,14 @@ def test_metrics_are_kept_as_exact_text() -> None:
 
 def test_everything_that_rows_store_is_plain_json() -> None:
     found = look({"model/a.m": 1, CONFIG_FILE: {**SAMPLES["e"], "metrics": {"f1": 0.5}}, CODE_FILE: CODE})
-    stored = [found.apis, found.dependencies, found.metrics, found.config_json, found.requirements, found.files]
+    stored = [found.apis, found.dependencies, found.metrics, found.config_json, found.requirements]
     assert json.loads(json.dumps(stored)) == stored
     json.dumps([problem.as_dict() for problem in [*found.problems, *found.warnings]])
 
 
 names = st.sampled_from(
-    ["model/config.json", "model/customize_service.py", "model/a.onnx", "model/a.m", "model/sub/a.m", "config.json",
-     "model", "model/", "model/../x", "/a", "model\\a", "model/sample.json"]
+    ["model/config.json", "model/customize_service.py", "model/a.onnx", "model/a.m", "model/sub/a.m",
+     "config.json", "model", "model/", "model/../x", "/a", "model\\a", "model/sample.json"]
 )  # fmt: skip
 
 
@@ -291,3 +292,26 @@ def test_no_folder_raises(listing: dict[str, int], content: bytes) -> None:
         json.dumps(problem.as_dict()).encode()
         problem.cause.encode()
         assert problem.code in registered()
+
+
+def test_every_reason_that_the_code_gives_has_its_sentences_and_every_sentence_its_reason() -> None:
+    package = Path(__file__).resolve().parents[2] / "registry"
+    sources = [
+        "package",
+        "listing",
+        "config_json",
+        "config_rules",
+        "body_schema",
+        "strict_json",
+        "inference_code",
+    ]
+    text = "\n".join((package / f"{name}.py").read_text(encoding="utf-8") for name in sources)
+    quoted = set(re.findall(r'"(?:registry\.package\.)?([a-z_]+)"', text))
+    told = {
+        code.removeprefix("registry.package.")
+        for code in registered()
+        if code.startswith("registry.package.")
+    }
+    given = set(re.findall(r'(?:_problem|_refuse|PydanticCustomError)\(\s*"([a-z_]+)"', text))
+    assert given <= told
+    assert told <= quoted

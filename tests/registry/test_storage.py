@@ -33,6 +33,12 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The smallest parts that S3 takes, so that a few MiB already make a multipart upload."""
+    monkeypatch.setattr("registry.artifact_objects.PART_BYTES", 5 * MIB)
+
+
 @pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.live)])
 def place(request: pytest.FixtureRequest, tmp_path: Path, settings) -> Path:
     """The folder where the artifacts end up."""
@@ -203,13 +209,13 @@ def test_a_file_that_was_stored_but_not_noted_is_stored_again(place: Path) -> No
 @pytest.mark.parametrize("stops", [1, 3])
 def test_a_large_file_goes_on_where_it_was_stopped(place: Path, stops: int, monkeypatch) -> None:
     monkeypatch.setattr("registry.artifact_transfer.PROGRESS_SECONDS", 0)
-    source = Given(os.urandom(70 * MIB + 5))
+    source = Given(os.urandom(22 * MIB + 5))
     for stop in range(stops):
         seen: list[int] = []
         with pytest.raises(Stopped):
             storage.copy_in(
                 PREFIX, {"model/big": source}, Streams(),
-                on_progress=seen.append, should_stop=lambda seen=seen, n=stop: sum(seen) > (n + 1) * 20 * MIB,
+                on_progress=seen.append, should_stop=lambda seen=seen, n=stop: sum(seen) > (n + 1) * 6 * MIB,
             )  # fmt: skip
         assert f"{PREFIX}/model/big" not in files_in(place)
     streams, progress = Streams(), []
@@ -219,7 +225,7 @@ def test_a_large_file_goes_on_where_it_was_stopped(place: Path, stops: int, monk
     assert sum(progress) == source.size
     assert storage.verify(PREFIX, stored) == []
     if "var" in place.parts[-2]:
-        assert streams.opened[0] > 20 * MIB
+        assert streams.opened[0] > 6 * MIB
 
 
 def test_a_source_that_breaks_off_leaves_no_file_and_is_continued(folder: Path) -> None:
@@ -249,7 +255,7 @@ def test_a_source_that_gives_fewer_bytes_than_it_listed_is_refused(place: Path) 
         def size(self) -> int:
             return len(self.content) + 10
 
-    for content in (b"few", os.urandom(20 * MIB)):
+    for content in (b"few", os.urandom(7 * MIB)):
         source = Short(content)
         assert (
             code_of(
@@ -357,7 +363,7 @@ def test_what_progress_raises_ends_the_copy_and_stops_its_threads(place: Path, m
     monkeypatch.setattr("registry.artifact_transfer.PROGRESS_SECONDS", 0)
     before = threading.active_count()
     with pytest.raises(LeaseLost):
-        storage.copy_in(PREFIX, {"a": Given(os.urandom(40 * MIB))}, Streams(), on_progress=lost)
+        storage.copy_in(PREFIX, {"a": Given(os.urandom(12 * MIB))}, Streams(), on_progress=lost)
     assert threading.active_count() <= before
     storage.remove(PREFIX)
     assert files_in(place) == set()
@@ -426,7 +432,7 @@ def test_memory_stays_flat_however_large_the_file_is(folder: Path) -> None:
 
     @dataclass(frozen=True)
     class Large:
-        size: int = 300 * MIB
+        size: int = 200 * MIB
         fingerprint: str = "f"
 
     most = resident()
@@ -434,7 +440,7 @@ def test_memory_stays_flat_however_large_the_file_is(folder: Path) -> None:
 
     def stream(source: Large, offset: int) -> Iterator[bytes]:
         nonlocal most
-        for _ in range(300):
+        for _ in range(200):
             most = max(most, resident())
             yield bytes(chunk)
 

@@ -52,8 +52,8 @@ def test_a_version_within_the_rule(version: str) -> None:
 @pytest.mark.facts(5)
 @pytest.mark.parametrize(
     "version",
-    ["", "1", "1.2", "1.2.3.4", "01.01.01", "1.02.3", "00.0.1", "100.0.0", "1.2.3\n", " 1.2.3", "1.2.3 ", "1.2.a",
-     "-1.0.0", "1,2,3", "v1.2.3", "١.٢.٣", "１.2.3", "1..3", "+1.2.3", "1.2.3-rc1"],
+    ["", "1", "1.2", "1.2.3.4", "01.01.01", "1.02.3", "00.0.1", "100.0.0", "1.2.3\n", " 1.2.3", "1.2.3 ",
+     "1.2.a", "-1.0.0", "1,2,3", "v1.2.3", "١.٢.٣", "１.2.3", "1..3", "+1.2.3", "1.2.3-rc1"],
 )  # fmt: skip
 def test_a_version_outside_the_rule(version: str) -> None:
     assert refusal(v.validate_model_version, version) == "registry.field.model_version"
@@ -89,7 +89,9 @@ def test_every_faulty_label_is_named() -> None:
 
 
 @pytest.mark.facts(9, 10)
-@pytest.mark.parametrize("text", ["", "a", "x" * 100, "文" * 100, "it; (is) fine: 100% #1 a\\b", "two\nlines", "tab\t"])
+@pytest.mark.parametrize(
+    "text", ["", "a", "x" * 100, "文" * 100, "it; (is) fine: 100% #1 a\\b", "two\nlines", "tab\t"]
+)
 def test_a_description_within_the_rule(text: str) -> None:
     assert refusal(v.validate_description, text) == ""
 
@@ -163,8 +165,8 @@ def test_a_package_name_within_the_rule(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "数据", "a b", "a==1", "a>1", "a\n", "-r", "--index-url", "./a", "a@b", "a;b", "git+https://h/x", "a.whl",
-     "numpy&", "'numpy'", "a[", "a[]", *BEYOND_CHINESE],
+    ["", "数据", "a b", "a==1", "a>1", "a\n", "-r", "--index-url", "./a", "a@b", "a;b", "git+https://h/x",
+     "a.whl", "numpy&", "'numpy'", "a[", "a[]", *BEYOND_CHINESE],
 )  # fmt: skip
 def test_a_package_name_outside_the_rule(name: str) -> None:
     assert refusal(v.validate_package_name, name) == "registry.field.package_name"
@@ -196,9 +198,11 @@ def test_version_and_restraint_come_together(version: str, restraint: str, code:
 def test_a_message_names_the_value_the_rule_and_the_fix_in_the_readers_language() -> None:
     with override("en"), pytest.raises(ValidationError) as caught:
         v.validate_model_version("01.01.01")
-    assert caught.value.messages == [
-        '"01.01.01" cannot be a version. Write three numbers from 0 to 99 without leading zeros, such as 0.0.1.'
-    ]
+    (message,) = caught.value.messages
+    assert message == (
+        '"01.01.01" cannot be a version. '
+        "Write three numbers from 0 to 99 without leading zeros, such as 0.0.1."
+    )
 
 
 def test_a_value_with_a_percent_sign_does_not_break_the_message() -> None:

@@ -79,7 +79,9 @@ def _not_a_table(rows: list[list], columns: Sequence[str] | None, dtype: Any) ->
     width = len(rows[0]) if rows else 0
     for at, row in enumerate(rows):
         if len(row) != width:
-            return bad_request(f"Row {at} has {len(row)} values and row 0 has {width}. Send the same in every row.")
+            return bad_request(
+                f"Row {at} has {len(row)} values and row 0 has {width}. Send the same in every row."
+            )
         for column, cell in enumerate(row):
             try:
                 np.array(cell, dtype=dtype).reshape(())

@@ -56,7 +56,12 @@ class Estimator(Engine):
 
     def run(self, feeds: dict[str, np.ndarray], wanted: Sequence[str]) -> list[np.ndarray]:
         data = feeds[INPUT_NAME]
-        if self._frame is not None and len(data) and data.ndim == 2 and data.shape[1] == len(self.columns or ()):
+        if (
+            self._frame is not None
+            and len(data)
+            and data.ndim == 2
+            and data.shape[1] == len(self.columns or ())
+        ):
             data = self._frame(data, columns=self.columns)
         return [np.asarray(getattr(self.model, name)(data)) for name in wanted]
 

@@ -36,7 +36,9 @@ _NUMPY = {
 
 def load(model_file: Path, threads: int) -> Engine:
     """Open an inference session that uses at most `threads` threads for one run."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read at import; recent releases report to their maker otherwise
+    os.environ["ORT_DISABLE_TELEMETRY"] = (
+        "1"  # read at import; recent releases report to their maker otherwise
+    )
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(3)  # no warnings about graphics cards that it may not look for
@@ -60,7 +62,9 @@ class OnnxEngine(Engine):
         self._invalid = invalid
         unknown = [node.name for node in session.get_inputs() if node.type not in DATATYPES]
         if unknown:
-            raise Unusable(f"The inputs {', '.join(unknown)} of the ONNX model have types that cannot be served.")
+            raise Unusable(
+                f"The inputs {', '.join(unknown)} of the ONNX model have types that cannot be served."
+            )
         self.inputs = tuple(map(_tensor, session.get_inputs()))
         self._every_output = [node.name for node in session.get_outputs()]
         self.outputs = tuple(_tensor(node) for node in session.get_outputs() if node.type in DATATYPES)
@@ -81,7 +85,9 @@ class OnnxEngine(Engine):
     def predict(self, data: Any) -> Any:
         if not isinstance(data, dict):
             data = {self.inputs[0].name: data}
-        feeds = {tensor.name: _cast(data[tensor.name], tensor) for tensor in self.inputs if tensor.name in data}
+        feeds = {
+            tensor.name: _cast(data[tensor.name], tensor) for tensor in self.inputs if tensor.name in data
+        }
         return dict(zip(self._every_output, self._run(None, feeds), strict=True))
 
     def predict_table(self, rows: list[list], columns: Sequence[str] | None, with_scores: bool) -> Predicted:

@@ -41,12 +41,11 @@ _LENGTH = struct.Struct("<I")
 
 def fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
     """Whether `shape` is one that `wanted` allows, in which -1 is any size."""
-    if len(shape) != len(wanted):
-        return False
-    for size, want in zip(shape, wanted):  # noqa: B905 - the lengths are equal; a loop beats any() on the hot path
-        if size != want and want != -1:
-            return False
-    return True
+    return len(shape) == len(wanted) and all(map(_same, shape, wanted))
+
+
+def _same(size: int, want: int) -> bool:
+    return size == want or want == -1
 
 
 def name_of(values: np.ndarray) -> str:
@@ -87,7 +86,7 @@ def from_list(values: Any, datatype: str, shape: tuple[int, ...], where: str) ->
 
 
 def from_bytes(
-    body: bytes, start: int, length: int, datatype: str, shape: tuple[int, ...], where: str
+    body: bytes | memoryview, start: int, length: int, datatype: str, shape: tuple[int, ...], where: str
 ) -> np.ndarray:
     """`length` raw bytes of `body` from `start` as an array, without copying where alignment allows."""
     size = prod(shape)
@@ -142,7 +141,7 @@ def _texts(values: list, where: str) -> np.ndarray:
     return found
 
 
-def _strings(body: bytes, start: int, length: int, size: int, where: str) -> np.ndarray:
+def _strings(body: bytes | memoryview, start: int, length: int, size: int, where: str) -> np.ndarray:
     found: list[Any] = []
     end = start + length
     while start < end:

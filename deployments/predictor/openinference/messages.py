@@ -38,7 +38,11 @@ class InferRequest:
 
 
 def decode(
-    body: bytes, head_length: int | None, inputs: dict[str, Tensor], outputs: dict[str, Tensor], default: tuple[str, ...]
+    body: bytes | memoryview,
+    head_length: int | None,
+    inputs: dict[str, Tensor],
+    outputs: dict[str, Tensor],
+    default: tuple[str, ...],
 ) -> InferRequest:
     """Parse and check a request. Raises `CallError` 400 that names the tensor and what to change."""
     head = _head(body, head_length)
@@ -79,7 +83,7 @@ def encode(
     return [text, *tail], len(text)
 
 
-def _head(body: bytes, head_length: int | None) -> Any:
+def _head(body: bytes | memoryview, head_length: int | None) -> Any:
     if head_length is None:
         text: bytes | memoryview = body
     elif 0 < head_length <= len(body):
@@ -97,7 +101,7 @@ def _head(body: bytes, head_length: int | None) -> Any:
 
 
 def _inputs(
-    found: Any, body: bytes, head_length: int | None, declared: dict[str, Tensor]
+    found: Any, body: bytes | memoryview, head_length: int | None, declared: dict[str, Tensor]
 ) -> dict[str, np.ndarray]:
     if not isinstance(found, list) or not found:
         raise bad_request("“inputs” must be an array with every input of the model.")
@@ -133,7 +137,9 @@ def _inputs(
         feeds[name] = datatypes.from_bytes(body, at, size, datatype, shape, where)
         at += size
     if at != len(body):
-        raise bad_request(f"{len(body) - at} bytes after the last tensor belong to no input. Check binary_data_size.")
+        raise bad_request(
+            f"{len(body) - at} bytes after the last tensor belong to no input. Check binary_data_size."
+        )
     missing = [name for name in declared if name not in feeds]
     if missing:
         raise bad_request(f"The inputs {', '.join(missing)} are missing.")
@@ -161,7 +167,9 @@ def _shape(found: Any, tensor: Tensor, where: str) -> tuple[int, ...]:
 
 
 def _wanted(head: dict[str, Any], outputs: dict[str, Tensor], default: tuple[str, ...]) -> list[Wanted]:
-    all_binary = _flag(_parameter(head, "binary_data_output", "The request"), "binary_data_output", "The request")
+    all_binary = _flag(
+        _parameter(head, "binary_data_output", "The request"), "binary_data_output", "The request"
+    )
     found = head.get("outputs")
     if found is None or found == []:
         return [Wanted(name, bool(all_binary)) for name in default]

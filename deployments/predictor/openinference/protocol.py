@@ -40,7 +40,7 @@ class Protocol:
             "outputs": [_describe(tensor) for tensor in self.outputs.values()],
         }
 
-    def infer(self, body: bytes, head_length: int | None) -> tuple[Any, int | None]:
+    def infer(self, body: bytes | memoryview, head_length: int | None) -> tuple[Any, int | None]:
         """``POST …/infer``: the answer's body (bytes or parts) and the length of its JSON head when binary follows."""
         engine = self.engine
         if engine is None:

@@ -120,18 +120,25 @@ def test_when_an_instance_dies_calls_go_to_the_other_and_at_most_those_in_flight
             fresh_world.model("dies")
             answers = load.answers["dies"]
             wait_for(lambda: load.answers["dies"] > answers + 20, 30, what="the instance taking part again")
-    assert load.problems.total() <= connections
+    # A process does not die in one moment: while its connections close one by one, a call that failed on the
+    # first can be followed by one on the next. After that, none.
+    assert load.problems.total() <= 2 * connections
     assert all(problem.startswith("503") and "ModelArts.4302" in problem for problem in load.problems)
 
 
-def test_a_large_call_goes_to_the_other_instance_when_one_is_gone(fresh_world):
-    """Larger than any buffer of Envoy's: nothing of it was sent, so it can still go elsewhere."""
+def test_a_small_call_never_notices_an_instance_that_is_gone_and_large_ones_avoid_it_afterwards(fresh_world):
+    """Bodies over 64 KiB are not kept for a second try; after the first failure nobody is sent there."""
     fresh_world.start()
     stays = fresh_world.model("stays")
     gone = Backend("a-1", 100, "1.0.0", (stays.address, str(fresh_world.run / "gone.sock")))
     fresh_world.gateway.publish([route("a", gone)])
-    sizes = [fresh_world.call(body=b"x" * 5_000_000).json["size"] for _ in range(6)]
-    assert sizes == [5_000_000] * 6
+    assert {fresh_world.call(body=b"x" * 60_000).status for _ in range(20)} == {200}
+    begun = time.monotonic()
+    large = [fresh_world.call(body=b"x" * 2_000_000).status for _ in range(20)]
+    # It is tried again after 5 s, then 10 s, …: that call may find it still gone.
+    assert large.count(200) >= len(large) - int((time.monotonic() - begun) / 5 + 1)
+    counted = fresh_world.gateway.statistics()["clusters"]["a-1"]
+    assert counted["total"] == 40 and counted["connect_failures"] >= 1
 
 
 def test_what_envoy_refuses_comes_back_in_its_words_and_the_old_routes_serve_on(world, one, monkeypatch):
@@ -218,6 +225,22 @@ def test_a_restarted_envoy_serves_what_was_published_last(fresh_world):
         assert fresh_world.call("/v1/infers/s").status == 503
         assert fresh_world.call("/v1/infers/gone").status == 404
     fresh_world.gateway.publish(routes)
+
+
+def test_files_of_another_release_that_envoy_refuses_do_not_stand_in_the_way(fresh_world):
+    model = fresh_world.model("m")
+    fresh_world.prepare()
+    strange = {
+        "@type": envoy_config.TYPE + "envoy.config.cluster.v3.Cluster",
+        "name": "old",
+        "gone_setting": 1,
+    }
+    (fresh_world.config_dir / "clusters.json").write_bytes(envoy_config.pack([strange]))
+    (fresh_world.config_dir / "routes.json").write_bytes(envoy_config.pack([{"@type": "what?"}]))
+    fresh_world.start()
+    assert fresh_world.call().status == 401, "without routes nobody gets in"
+    fresh_world.gateway.publish([route("a", backend("a-1", model))])
+    assert fresh_world.call().status == 200
 
 
 def test_an_envoy_that_hangs_is_unreachable_in_time_and_follows_when_it_goes_on(fresh_world):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployments.gateway import envoy_config
@@ -124,6 +126,7 @@ routes = st.builds(
 )
 
 
+@settings(deadline=None, max_examples=50)
 @given(routes)
 def test_whatever_passes_the_check_renders_and_routes_only_to_clusters_with_instances(given_route):
     [checked] = check([given_route])
@@ -174,3 +177,22 @@ def test_the_command_is_an_argument_list_without_a_shell():
     line = command(Path("/a b/套/bootstrap.yaml"), "/opt/envoy")
     assert line[:3] == ["/opt/envoy", "-c", "/a b/套/bootstrap.yaml"]
     assert "--disable-hot-restart" in line
+
+
+def test_the_package_needs_neither_django_nor_the_rest_of_the_console():
+    script = """
+import sys
+import deployments.gateway.envoy
+foreign = {name.partition(".")[0] for name in sys.modules} & {"django", "console", "registry", "celery"}
+inside = {name for name in sys.modules if name.startswith("deployments.")}
+assert not foreign, foreign
+assert all(name.startswith("deployments.gateway") for name in inside), inside
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_newest_of_two_equal_keys_does_not_double_it():
+    twice = Route("a", (("first", "k"), ("second", "k"), ("third", "other")), (ONE,))
+    credentials = table(twice)[0]["typed_per_filter_config"][envoy_config.KEY_FILTER]["credentials"]
+    assert [(c["client"], c["key"]) for c in credentials] == [("first", "k"), ("third", "other")]

@@ -210,7 +210,7 @@ def test_a_new_supervisord_starts_no_instance_of_the_last_one(process_bench: Ben
         until(lambda runtime=runtime: [one for one in runtime.list() if runtime.probe(one.id).ready])
         supervisord.terminate()
         supervisord.wait(20)
-        assert processes.marked(own.mark) == []
+        assert processes.of_installation(own.var) == []
 
 
 def test_lines_without_a_time_stamp_have_the_one_before(process_bench: Bench) -> None:
