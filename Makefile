@@ -46,21 +46,24 @@ clean:
 	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './var/*' -prune -exec rm -rf {} +
 
-.venv/bin/python:
+.venv/made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "Slipway needs Python 3.11 or newer, and $(PYTHON) is not; name one: make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
+	@touch $@
 
 # Exactly the files that were pinned, and wheels only: nothing is built, no foreign code runs at install. The pins are
 # the whole closure, so nothing needs resolving; Python compiles what it imports, which is a small part.
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --only-binary :all: --require-hashes
 
-.venv/slipway-run-%: | .venv/bin/python
-	$(VENV) $(PIP_INSTALL) -r requirements.txt
+.venv/slipway-run-%: | .venv/made
+	@echo "Installing the pinned packages into .venv, once ..."
+	@$(VENV) $(PIP_INSTALL) -r requirements.txt
 	@rm -f .venv/slipway-run-*
 	@touch $@
 
-.venv/slipway-dev-%: | .venv/bin/python
-	$(VENV) $(PIP_INSTALL) -r requirements-dev.txt
+.venv/slipway-dev-%: | .venv/made
+	@echo "Installing the pinned packages for development into .venv, once ..."
+	@$(VENV) $(PIP_INSTALL) -r requirements-dev.txt
 	@rm -f .venv/slipway-*
 	@touch $@ $(RUN_STAMP)

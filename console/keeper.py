@@ -26,7 +26,8 @@ from console.supervisor import SupervisorFault, SupervisorUnreachable
 STEP_SECONDS = 0.2
 READY_SECONDS = 60.0
 DRAIN_SECONDS = 7.0
-SUPERVISOR_SECONDS = 4.0
+REDIS_SECONDS = 2.0
+SUPERVISOR_SECONDS = 3.0
 HURRY_SECONDS = 1.0  # a second Ctrl-C after that means: at once
 _LAST_TO_STOP = "redis"  # what still works finishes against it
 
@@ -155,8 +156,9 @@ class Keeper:
     def _stop_programs(self, supervisord: subprocess.Popen[bytes]) -> None:
         # By hand, because supervisord by itself stops one program after the other, a second for each.
         client = self._stack.supervisor(timeout=3.0)
-        deadline = time.monotonic() + DRAIN_SECONDS
-        for chosen in (lambda name: name != _LAST_TO_STOP, lambda name: True):
+        rounds = ((lambda name: name != _LAST_TO_STOP, DRAIN_SECONDS), (lambda name: True, REDIS_SECONDS))
+        for chosen, patience in rounds:
+            deadline = time.monotonic() + patience
             for process in client.processes():
                 if chosen(process.name) and not process.has_ended:
                     client.stop(process.name)

@@ -33,6 +33,9 @@ SLIPWAY_PREDICTION_PAGE_BYTES = env.integer("SLIPWAY_PREDICTION_PAGE_BYTES", 8 *
 SLIPWAY_PREDICTION_SECONDS = env.integer("SLIPWAY_PREDICTION_SECONDS", 60)
 SLIPWAY_SERVICES_PER_USER = env.integer("SLIPWAY_SERVICES_PER_USER", 20)
 SLIPWAY_TRIAL_SECONDS = env.integer("SLIPWAY_TRIAL_SECONDS", 120)
+SLIPWAY_TRIAL_MEMORY_BYTES = env.integer("SLIPWAY_TRIAL_MEMORY_BYTES", 4 * 1024**3)
+# Directories that local connections may open, and what is beneath them; nothing else of this machine.
+SLIPWAY_LOCAL_ROOTS = env.words("SLIPWAY_LOCAL_ROOTS", str(SLIPWAY_VAR / "objects"))
 
 DEBUG = env.flag("SLIPWAY_DEBUG")
 SECRET_KEY = env.text("SLIPWAY_SECRET_KEY") or env.kept_secret(SLIPWAY_VAR / "secret.key")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from console.problems import Problem, ProblemError
 from deployments import configuration, prediction
 from deployments.configuration import TargetSpec
-from deployments.models import RevisionTarget, Specification
+from deployments.models import Instance, RevisionTarget, Specification
 from deployments.prediction import Field
 from registry import validators
 from registry.models import Version
@@ -239,6 +239,33 @@ def _grouped(versions: Iterable[Version]) -> list[tuple[str, list[tuple[str, str
         (name, [(str(version.pk), f"{name} {version.number}") for version in own])
         for name, own in groupby(versions, key=lambda version: version.model.name)
     ]
+
+
+class LogsForm(forms.Form):
+    """Whose log, and how far back (facts §4.8)."""
+
+    instance = forms.ChoiceField(label=_("Instance"), required=False)
+    minutes = forms.ChoiceField(
+        label=_("Time"),
+        required=False,
+        choices=[(5, _("Last 5 minutes")), (30, _("Last 30 minutes")), (60, _("Last 1 hour"))],
+    )
+
+    def __init__(self, *, instances: Iterable[Instance], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fields["instance"].choices = [
+            (row.name, f"{row.name} · {row.target.version.number} · {row.state.label}") for row in instances
+        ]
+
+
+class PathForm(forms.Form):
+    """Which API, where a version has several."""
+
+    path = forms.ChoiceField(label=_("Request Path"), required=False)
+
+    def __init__(self, *, apis: Iterable[Mapping[str, Any]], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fields["path"].choices = [(api["url"], f"{api['method']} {api['url']}") for api in apis]
 
 
 class EditorForm(forms.Form):

@@ -57,7 +57,7 @@ class FileArtifacts:
                 found[each.relative_to(top).as_posix()] = each.lstat().st_size
         return found
 
-    def materialize(self, prefix: str, files: Iterable[StoredFile]) -> Path:
+    def materialize(self, prefix: str, files: Iterable[StoredFile], transfer: Transfer) -> Path:
         """See Backend."""
         top = self._location / prefix
         for file in files:

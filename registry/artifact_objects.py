@@ -80,17 +80,17 @@ class ObjectArtifacts:
                 for each in page.get("Contents", [])
             }
 
-    def materialize(self, prefix: str, files: Iterable[StoredFile]) -> Path:
+    def materialize(self, prefix: str, files: Iterable[StoredFile], transfer: Transfer) -> Path:
         """See Backend. The folder is one version's, so that removing the version removes it."""
         files = list(files)
         target = self._cache / _slug(prefix)
-        with held(self._cache / f".lock-{_slug(prefix)}"):
+        with held(self._cache / f".lock-{_slug(prefix)}", transfer.is_stopped):
             if target.is_dir():
                 return target
             making = self._cache / f".making-{_slug(prefix)}-{secrets.token_hex(4)}"
             try:
                 for file in files:
-                    self._fetch(prefix, file, making / file.path)
+                    self._fetch(prefix, file, making / file.path, transfer)
                 making.rename(target)
             finally:
                 sweep_tree(making)
@@ -144,13 +144,13 @@ class ObjectArtifacts:
         # Not every service honours the prefix here, and another version's upload must not be aborted.
         return [upload for upload in answer.get("Uploads", []) if upload["Key"].startswith(top)]
 
-    def _fetch(self, prefix: str, file: StoredFile, target: Path) -> None:
+    def _fetch(self, prefix: str, file: StoredFile, target: Path, transfer: Transfer) -> None:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         found = hashlib.sha256()
         fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o400)
         with os.fdopen(fd, "wb") as out:
             try:
-                for chunk in self.chunks(prefix, file.path):
+                for chunk in transfer.watched(self.chunks(prefix, file.path)):
                     found.update(chunk)
                     out.write(chunk)
             except FileNotFoundError:

@@ -81,6 +81,10 @@ class Transfer:
         self._taken = self._unreported = self._unchecked = 0
         self._reported_at = time.monotonic()
 
+    def is_stopped(self) -> bool:
+        """Whether the caller wants this to end."""
+        return self._should_stop()
+
     def pause(self) -> None:
         """Report what is not reported yet and stop here if asked to."""
         if self._unreported:

@@ -20,9 +20,6 @@ from registry.events import tell_once
 from registry.models import Environment, Version
 from registry.storage import StoredFile
 
-MEMORY_BYTES = 4 << 30
-"""What a model may take in its load test, unless the setting SLIPWAY_TRIAL_MEMORY_BYTES says otherwise."""
-
 
 def build(version: Version, lease: Lease) -> None:
     """Give `version` its environment, see that the model loads, and publish it.
@@ -93,7 +90,7 @@ def _load_test(version: Version, info: EnvironmentInfo, lease: Lease) -> trial.T
         package_dir=package_dir,
         environment_dir=info.path,
         engine=version.engine,
-        memory_bytes=getattr(settings, "SLIPWAY_TRIAL_MEMORY_BYTES", MEMORY_BYTES),
+        memory_bytes=settings.SLIPWAY_TRIAL_MEMORY_BYTES,
         timeout_seconds=settings.SLIPWAY_TRIAL_SECONDS,
         sample=trial.sample_of(package_dir),
         model_name=version.model.name,

@@ -146,7 +146,7 @@ def open_store(connection: Connection | None) -> ObjectStore:
 
 def local_roots() -> list[Path]:
     """The directories beneath which local connections may lie, with links resolved."""
-    roots = getattr(settings, "SLIPWAY_LOCAL_ROOTS", None) or [settings.SLIPWAY_VAR / "objects"]
+    roots = settings.SLIPWAY_LOCAL_ROOTS
     return [Path(root).resolve() for root in roots]
 
 

@@ -7,7 +7,6 @@ import fcntl
 import os
 import secrets
 import shutil
-import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,30 +40,17 @@ def remove_tree(path: Path) -> bool:
 
 def sweep_tree(path: Path) -> None:
     """Remove `path` in place, opening closed folders on the way; silent when it is gone already."""
-
-    def reopen(function: Callable[..., object], name: str, _error: BaseException) -> None:
-        if not os.path.lexists(name):
-            return
-        parent = os.path.dirname(name)
-        for folder in (parent, name):
-            if stat.S_ISDIR(os.lstat(folder).st_mode):
-                os.chmod(folder, 0o700)
-        shutil.rmtree(name) if os.path.isdir(name) and not os.path.islink(name) else os.unlink(name)
-
     if path.is_symlink() or path.is_file():
         path.unlink(missing_ok=True)
         return
-    with contextlib.suppress(FileNotFoundError):
-        if shutil.rmtree.avoids_symlink_attacks:
-            _rmtree(path, reopen)
-
-
-def _rmtree(path: Path, handler: Callable[..., object]) -> None:
-    # `onexc` replaced `onerror` in Python 3.12; the handler takes the exception either way.
-    try:
-        shutil.rmtree(path, onexc=handler)  # type: ignore[call-arg]
-    except TypeError:
-        shutil.rmtree(path, onerror=lambda function, name, info: handler(function, name, info[1]))
+    for folder, folders, _names in os.walk(path):
+        for each in (folder, *(os.path.join(folder, name) for name in folders)):
+            if not os.path.islink(each):
+                with contextlib.suppress(FileNotFoundError):
+                    os.chmod(each, 0o700)
+    while path.exists():
+        with contextlib.suppress(FileNotFoundError):  # another sweep is at it too
+            shutil.rmtree(path)
 
 
 @contextlib.contextmanager

@@ -34,7 +34,8 @@ from registry.uv_command import Command, Refused, TimedOut, Unreachable, find_uv
 
 BUILD_FORMAT = "1"  # raised when environments must be built anew although their lock is the same
 BUILD_SECONDS = 240  # below the time limit of a worker's task
-RESOLUTION_SECONDS = 3600
+RESOLUTION_SECONDS = 3600  # this long an equal request is not asked of the index again
+MEMO_SECONDS = 90 * 24 * 3600  # this long an answer is kept for when the index is away
 LEAST_FREE_BYTES = 512 << 20
 MARKER = "slipway.json"
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -86,7 +87,7 @@ def ensure(
                 if found is None:
                     try:
                         return _build(command, digest, lock, wheels)
-                    except (Refused, Unreachable):
+                    except Refused:
                         memo.unlink(missing_ok=True)  # the index may have moved on since it was resolved
                         raise
         return found
@@ -130,6 +131,9 @@ def sweep_temporary() -> int:
     removed = 0
     if not _root().is_dir():
         return 0
+    for memo in (_root() / ".resolutions").glob("*"):
+        if _recall(memo)[1] > MEMO_SECONDS:
+            memo.unlink(missing_ok=True)
     for each in _root().iterdir():
         if each.name.startswith(".removed-"):
             sweep_tree(each)
@@ -159,16 +163,10 @@ def _resolve(command: Command, lines: list[str], wheels: list[Wheel], memo: Path
         ]  # fmt: skip
         more = _wheel_links(work, wheels, command)
         try:
-            command.run(argv, **more)
+            _ask_index(command, argv, more)
         except Unreachable:
             if known:
                 return known
-            try:
-                command.run(argv, UV_OFFLINE="1", **more)  # what was asked before may be in uv's cache
-            except (Unreachable, Refused):
-                pass
-            else:
-                return _tidy_lock(work, wheels, memo)
             raise
         except Refused as error:
             raise ProblemError("registry.environment.unresolvable", detail=error.detail) from error
@@ -203,13 +201,11 @@ def _build(command: Command, digest: str, lock: str, wheels: list[Wheel]) -> Env
         )
         lock_file = made / "requirements.lock"
         lock_file.write_text(lock, encoding="utf-8")
-        command.run(
-            [
-                find_uv(), "pip", "sync", lock_file, "--python", environment_python(made), "--require-hashes",
-                "--only-binary", ":all:", "--link-mode", "hardlink",
-            ],
-            **_wheel_links(work, wheels, command),
-        )  # fmt: skip
+        argv = [
+            find_uv(), "pip", "sync", lock_file, "--python", environment_python(made), "--require-hashes",
+            "--only-binary", ":all:", "--link-mode", "hardlink",
+        ]  # fmt: skip
+        _ask_index(command, argv, _wheel_links(work, wheels, command))
         _compile(command, made)
         locked = requirement_lines.names(lock)
         size = _tree_bytes(made)
@@ -222,6 +218,20 @@ def _build(command: Command, digest: str, lock: str, wheels: list[Wheel]) -> Env
     finally:
         sweep_tree(work)
         os.close(fd)
+
+
+def _ask_index(command: Command, argv: Sequence[str | Path], more: dict[str, str]) -> None:
+    """Run uv; where the index is away, once more with what uv keeps of earlier answers and downloads."""
+    try:
+        command.run(argv, **more)
+    except Unreachable:
+        try:
+            command.run(argv, UV_OFFLINE="1", **more)
+        except (Unreachable, Refused):
+            pass
+        else:
+            return
+        raise
 
 
 def _compile(command: Command, made: Path) -> None:

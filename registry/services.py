@@ -10,8 +10,6 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import RestrictedError
-from django.db.models.deletion import Collector
 
 from console import audit, operations
 from console.access import require
@@ -20,6 +18,7 @@ from console.models import Operation, Workspace
 from console.problems import Problem, ProblemError
 from registry import deleting, importing, validators
 from registry.connections import create_connection, delete_connection, update_connection
+from registry.deleting import users_of
 from registry.lifecycle import PUBLISHING
 from registry.models import Connection, FormerModel, Label, Model, Version
 from registry.numbers import LARGEST_RANK, number_of, rank_of
@@ -28,6 +27,7 @@ from registry.sources.base import check_bucket, check_folder
 __all__ = [
     "cancel_import", "create_connection", "delete_connection", "delete_model", "delete_version",
     "edit_description", "edit_model_description", "import_version", "retry_version", "update_connection",
+    "users_of",
 ]  # fmt: skip
 
 
@@ -121,14 +121,8 @@ def delete_version(*, actor: Any, version: Version) -> None:
     """
     require(actor, "change", version)
     with transaction.atomic():
-        services = users_of(version)
-        if services:
-            raise ProblemError(
-                "registry.version.in_use",
-                name=version.model.name,
-                version=version.number,
-                services=", ".join(str(service) for service in services),
-            )
+        if users_of(version):
+            raise ProblemError(deleting.in_use(version))
         fire(version, "delete", actor=actor)
         audit.record("version.delete", version, actor=actor)
         operations.open(deleting.DELETE.name, version, actor=actor)
@@ -174,25 +168,6 @@ def edit_model_description(*, actor: Any, model: Model, description: str) -> Non
         model.description = description
         model.save(update_fields=["description"])
         audit.record("model.describe", model, actor=actor, description=description)
-
-
-def users_of(version: Version) -> list[Any]:
-    """What would be left without this version: the services that other apps protect it with.
-
-    The registry does not know services; it asks the database layer what restricts the deletion, and each
-    such row for the thing that it belongs to (its `service`, or itself).
-    """
-    collector = Collector(using="default", origin=version)
-    try:
-        collector.collect([version])
-    except RestrictedError as error:
-        return list(dict.fromkeys(_owner_of(row) for row in error.restricted_objects))
-    return []
-
-
-def _owner_of(row: Any) -> Any:
-    service = getattr(getattr(row, "revision", row), "service", None)
-    return service if service is not None else row
 
 
 def _valid(field: str, validator: Callable[[Any], None], value: Any) -> None:

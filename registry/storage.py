@@ -51,7 +51,7 @@ class Backend(Protocol):
     def listing(self, prefix: str) -> dict[str, int]:
         """Sizes by path of what is stored below `prefix`."""
 
-    def materialize(self, prefix: str, files: Iterable[StoredFile]) -> Path:
+    def materialize(self, prefix: str, files: Iterable[StoredFile], transfer: Transfer) -> Path:
         """A local folder with those files."""
 
     def remove(self, prefix: str) -> None:
@@ -122,13 +122,19 @@ def manifest_digest(files: Iterable[StoredFile]) -> str:
     return hashlib.sha256(json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
 
 
-def materialize(prefix: str, files: Iterable[StoredFile]) -> Path:
+def materialize(
+    prefix: str,
+    files: Iterable[StoredFile],
+    on_progress: Callable[[int], None] = lambda delta: None,
+    should_stop: ShouldStop = never,
+) -> Path:
     """A local folder that holds `files`, to run a model from; its files are read-only.
 
     On file storage that is the stored folder itself, with no copy. From S3 the files are fetched once per
-    machine and checked against their digests (`registry.storage.damaged`).
+    machine and checked against their digests (`registry.storage.damaged`). Raises Stopped.
     """
-    return _backend().materialize(check_key(prefix), files)
+    transfer = Transfer(on_progress=on_progress, should_stop=should_stop)
+    return _backend().materialize(check_key(prefix), files, transfer)
 
 
 def read(prefix: str, path: str, max_bytes: int) -> bytes:

@@ -31,6 +31,7 @@ from registry.unix_http import Answer, NoAnswer, ask
 
 POLL_SECONDS = 0.02
 GRACE_SECONDS = 5.0
+SETTLE_SECONDS = 1.0
 HEALTH_SECONDS = 5.0
 METADATA_BYTES = 4 << 20
 SAMPLE_ANSWER_BYTES = 64 << 10
@@ -216,7 +217,7 @@ class _Trial:
                 "POST", "/", seconds, time.monotonic() + seconds, SAMPLE_ANSWER_BYTES, body,
             )  # fmt: skip
         except NoAnswer as error:
-            self._watch()
+            self._settle()
             detail = f"no answer within {seconds} s" if str(error) == "TimeoutError" else "no answer"
             raise ProblemError("registry.trial.sample_failed", path=SAMPLE_PATH, detail=detail) from None
         if answer.status != 200:
@@ -268,6 +269,13 @@ class _Trial:
             if isinstance(found, NoAnswer):
                 raise found
             return found
+
+    def _settle(self) -> None:
+        """After a broken connection: give a dying server the moment it needs to be seen as dead."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            self._watch()
+            time.sleep(POLL_SECONDS)
 
     def _watch(self) -> None:
         """Pass on log lines; raise Stopped when asked to, or the problem when the server has ended."""

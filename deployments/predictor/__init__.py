@@ -4,9 +4,9 @@ It is installed nowhere. It runs by its path, with the interpreter of the model'
 
     <environment>/bin/python -I <here>/__main__.py --package DIR --engine ONNX --uds PATH
 
-and, while developing, as ``python -m predictor`` from the folder above. Its needs are in `requirements.in`.
-One process serves one version of one model (design §6).
-"""
+and, while developing, as ``python -m deployments.predictor`` from the repository's root (not from the
+folder above: its modules would then shadow those of the standard library). Its needs are in
+`requirements.in`. One process serves one version of one model (design §6)."""
 
 from __future__ import annotations
 

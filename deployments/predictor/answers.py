@@ -1,9 +1,8 @@
 """Answers as JSON bytes, with what JSON cannot carry explained instead of silently changed.
 
 orjson writes NaN and infinity as ``null``. A caller must not read a missing value where the model computed
-nonsense, so such an answer is a model error that names the place. Looking for it costs nothing on the hot path:
-only an answer whose bytes contain ``null`` is walked.
-"""
+nonsense, so such an answer is a model error that names the place. Looking for it costs nothing on the hot
+path: only an answer whose bytes contain ``null`` is walked."""
 
 from __future__ import annotations
 
@@ -38,8 +37,8 @@ def dump(value: Any) -> bytes:
         path = _not_finite(value, ())
         if path is not None:
             raise bad_answer(
-                f"The model answered NaN or infinity at {place(path)}, which JSON cannot carry. Replace such values "
-                "in _postprocess, or ask for the output as binary through /v2."
+                f"The model answered NaN or infinity at {place(path)}, which JSON cannot carry. Handle such "
+                "values in _postprocess, or ask for the output as binary through /v2."
             )
     check_size(len(text))
     return text
@@ -49,8 +48,8 @@ def check_size(size: int) -> None:
     """Raise `CallError` 500 MR.0105 when an answer of `size` bytes is too large to send."""
     if size > ANSWER_LIMIT:
         raise bad_answer(
-            f"The model's answer has {size} bytes; at most {ANSWER_LIMIT} can be sent. Send fewer rows at a time, "
-            "or answer less."
+            f"The model's answer has {size} bytes; at most {ANSWER_LIMIT} can be sent. "
+            "Send fewer rows at a time, or answer less."
         )
 
 

@@ -1,5 +1,5 @@
-"""The ASGI application: addresses, limits, error answers. Everything that computes happens on the worker threads
-(but see `pace` for calls that are over sooner than a thread is woken).
+"""The ASGI application: addresses, limits, error answers. Everything that computes happens on the worker
+threads (but see `pace` for calls that are over sooner than a thread is woken).
 
 Plain ASGI, because a framework's request and response objects cost as much as a tiny model does.
 """
@@ -43,7 +43,7 @@ class Application:
         self._openapi: bytes | None = None
         protocol = served.protocol
         self._pace = Pace(possible=served.reentrant)
-        self._own_method = served.declared.method
+        self._own_method = served.declared.api.method
         self._infer_paths = frozenset(f"{path}/infer" for path in protocol.paths)
         always = orjson.dumps
         pages: dict[str, Callable[[], bytes]] = {
@@ -109,8 +109,8 @@ class Application:
     def _timed(
         self, job: Callable, body: bytes | memoryview, headers: dict[bytes, bytes], scope: dict[str, Any]
     ) -> tuple:
-        # Processor time of this thread: built-in inference never waits for anything else, and on a busy machine
-        # the clock would blame the model for the neighbours.
+        # Processor time of this thread: built-in inference never waits for anything else, and on a busy
+        # machine the clock would blame the model for the neighbours.
         started = thread_time()
         answer = job(body, headers, scope)
         self._pace.took(thread_time() - started, len(body))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import numpy as np
+
 from .errors import BAD_REQUEST, CallError, bad_request
 
 HEAD_LENGTH = b"inference-header-content-length"
@@ -20,9 +22,8 @@ async def read_body(
 ) -> bytes | memoryview:
     """The whole body. Raises `CallError` 413 above `limit` bytes, `CallerLeft` when the caller goes away.
 
-    A large body of known length is collected in one buffer, placed so that the raw tensor data behind the JSON head
-    of an Open Inference request begins at an aligned address and can be used where it lies.
-    """
+    A large body of known length is collected in one buffer, placed so that the raw tensor data behind the
+    JSON head of an Open Inference request begins at an aligned address and can be used where it lies."""
     message = await receive()
     if message["type"] == "http.disconnect":
         raise CallerLeft
@@ -52,7 +53,8 @@ def head_length(headers: dict[bytes, bytes]) -> int | None:
 
 
 async def _fill(receive: Callable, body: bytes, size: int, padding: int) -> memoryview:
-    whole = memoryview(bytearray(padding + size))[padding:]
+    # numpy, because a bytearray is filled with zeros first; every byte is written below, the parser sees to it.
+    whole = memoryview(np.empty(padding + size, dtype=np.uint8))[padding:]
     at = len(body)
     whole[:at] = body
     more = True
@@ -88,7 +90,8 @@ async def _collect(receive: Callable, body: bytes, limit: int) -> bytes:
 
 
 async def _discard(receive: Callable, size: int, most: int) -> None:
-    """Read and drop some more: a caller still sending when the connection closes sees a reset, not the reason."""
+    """Read and drop some more: a caller still sending when the connection closes sees a reset, not the
+    reason."""
     while size <= most:
         message = await receive()
         if message["type"] == "http.disconnect":

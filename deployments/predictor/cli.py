@@ -1,8 +1,7 @@
 """The command: arguments, the stages of a start, exit codes.
 
-Exit codes: 0 stopped when asked; 2 wrong arguments; 65 the package cannot be served (its reason is in the log);
-71 the address cannot be bound.
-"""
+Exit codes: 0 stopped when asked; 2 wrong arguments; 65 the package cannot be served (its reason is in the
+log); 71 the address cannot be bound."""
 
 from __future__ import annotations
 
@@ -22,8 +21,8 @@ _MIB = 1024 * 1024
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Load the package, serve it, and end the process."""
     started = perf_counter()
-    # Under -I no PYTHON… variable counts: print() of model code must reach the log at once, and nothing is compiled
-    # into folders that are shared and read-only.
+    # Under -I no PYTHON… variable counts: print() of model code must reach the log at once, and nothing is
+    # compiled into folders that are shared and read-only.
     sys.stdout.reconfigure(line_buffering=True, errors="replace")
     sys.stderr.reconfigure(errors="replace")
     sys.dont_write_bytecode = True
@@ -38,15 +37,20 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
     label = f"{options.name} {options.version}".strip()
     say(f"started: {options.engine} model {label}, Python {sys.version.split()[0]}, {threads} thread(s)")
+    # Everything of ours is imported before the model's own code, whose folder goes first on sys.path: a
+    # module queue.py or selectors.py there must not be found by the libraries of the server.
+    try:
+        from .application import Application
+        from .metrics import Metrics
+        from .serving import serve, tcp_socket, unix_socket
+        from .workers import Workers
+    except ImportError as error:
+        say(f"failed: the environment lacks what the predictor needs: {error}")
+        _end(EXIT_UNUSABLE)
     served = _load(options, threads, say, say_traceback)
     load_seconds = perf_counter() - started
     code = ", own inference code" if served.package.code else ""
     say(f"loaded {served.package.model_file.name}{code} in {load_seconds * 1000:.0f} ms")
-
-    from .application import Application
-    from .metrics import Metrics
-    from .serving import serve, tcp_socket, unix_socket
-    from .workers import Workers
 
     address = str(options.uds) if options.uds else f"{options.host}:{options.port}"
     try:
@@ -57,8 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if not options.uds:
         address = "{}:{}".format(*bound.getsockname()[:2])
     count = options.workers or (max(1, threads) if served.reentrant else 1)
-    # A worker that comes back from native code waits this long for the interpreter when the event loop is busy.
-    # The default, 5 ms, is a hundred times the work of a small model.
+    # A worker that comes back from native code waits this long for the interpreter when the event loop is
+    # busy. The default, 5 ms, is a hundred times the work of a small model.
     sys.setswitchinterval(0.0005)
     application = Application(
         served,
@@ -74,13 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _load(options: argparse.Namespace, threads: int, say, say_traceback):
-    try:
-        from . import served
-        from .errors import Unusable
-        from .package import read
-    except ImportError as error:
-        say(f"failed: the environment lacks what the predictor needs: {error}")
-        _end(EXIT_UNUSABLE)
+    from . import served
+    from .errors import Unusable
+    from .package import read
+
     try:
         package = read(options.package.resolve(), options.engine)
         return served.load(package, options.name, options.version, threads)
@@ -89,7 +90,7 @@ def _load(options: argparse.Namespace, threads: int, say, say_traceback):
     except BaseException as error:  # noqa: BLE001 - foreign code; SystemExit(0) while loading is a failure too
         say_traceback(error)
         say(f"failed: the model does not load: {type(error).__name__}: {error}")
-    _end(EXIT_UNUSABLE)
+    return _end(EXIT_UNUSABLE)
 
 
 def _end(code: int) -> NoReturn:

@@ -8,7 +8,6 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from . import forms
 from .answers import dump
 from .errors import BAD_REQUEST, CallError, Unusable, bad_request
 from .package import FORM_TYPE, JSON_TYPE, Api
@@ -19,46 +18,46 @@ _FORM = FORM_TYPE.encode()
 _NUMBERS: dict[str, Callable[[str], Any]] = {"integer": int, "number": float}
 
 
-class DeclaredApi:
-    """Reads, checks and answers calls of ``/`` as config.json declares them.
+class RequestReader:
+    """Reads and checks calls of ``/`` as config.json declares them.
 
-    `answer` computes the answer's object: own code gets the documented forms of the body (`JsonText`, or the form's
-    mapping), the built-in ones get the parsed JSON.
-    """
+    Own code gets the documented forms of the body (`JsonText`, or the form's mapping); the built-in ones
+    get the parsed JSON. To be made before any foreign code is imported, so that a module ``socket.py`` or
+    ``queue.py`` of a model cannot take the place of what is imported here."""
 
-    def __init__(self, api: Api, answer: Callable[[Any], Any], own_code: bool) -> None:
+    def __init__(self, api: Api, own_code: bool) -> None:
         if api.request_type not in (JSON_TYPE, FORM_TYPE):
             raise Unusable(
                 f"The Content-type {api.request_type} in model/config.json is not {JSON_TYPE} or {FORM_TYPE}."
             )
-        if api.request_type == FORM_TYPE and not own_code:
-            raise Unusable(
-                "An API that takes multipart/form-data needs a customize_service.py that reads the files."
-            )
         self.api = api
-        self.method = api.method
-        self._answer = answer
         self._own_code = own_code
-        self._form = api.request_type == FORM_TYPE
-        self._check = compile_check(api.request_schema) if api.request_schema and not self._form else None
+        self._forms: Any = None
+        self._check = None
+        if api.request_type == FORM_TYPE:
+            if not own_code:
+                raise Unusable("An API that takes multipart/form-data needs a customize_service.py.")
+            from . import forms
 
-    def call(self, body: bytes | memoryview, content_type: bytes, query: bytes) -> bytes:
-        """Answer one call. Raises `CallError` for what the caller did wrong; what the model raises comes through."""
-        if self._form:
-            data = self._read_form(body, content_type)
-        else:
-            if self.method == "GET" and not body:
-                body = orjson.dumps(_from_query(query, self.api.request_schema))
-            data = self._read_json(body, content_type)
-        return dump(self._answer(data))
+            self._forms = forms
+        elif api.request_schema:
+            self._check = compile_check(api.request_schema)
+
+    def read(self, body: bytes | memoryview, content_type: bytes, query: bytes) -> Any:
+        """The data of one call. Raises `CallError` 400 or 415."""
+        if self._forms:
+            return self._read_form(body, content_type)
+        if self.api.method == "GET" and not body:
+            body = orjson.dumps(_from_query(query, self.api.request_schema))
+        return self._read_json(body, content_type)
 
     def _read_form(self, body: bytes | memoryview, content_type: bytes) -> dict[str, Any]:
         if not content_type.lower().startswith(_FORM):
             raise CallError(
                 415, BAD_REQUEST, f"This API takes {FORM_TYPE}. Send the file with curl -F key=@file."
             )
-        form = forms.parse(body, content_type)
-        forms.check(form, self.api.file_fields)
+        form = self._forms.parse(body, content_type)
+        self._forms.check(form, self.api.file_fields)
         return form
 
     def _read_json(self, body: bytes | memoryview, content_type: bytes) -> Any:
@@ -73,6 +72,20 @@ class DeclaredApi:
         if self._check is not None:
             self._check(data)
         return JsonText(str(body, "utf-8"), data) if self._own_code else data
+
+
+class DeclaredApi:
+    """The declared API with what answers it: a function from the data of a call to the answer's object."""
+
+    def __init__(self, reader: RequestReader, answer: Callable[[Any], Any]) -> None:
+        self.api = reader.api
+        self._read = reader.read
+        self._answer = answer
+
+    def call(self, body: bytes | memoryview, content_type: bytes, query: bytes) -> bytes:
+        """Answer one call. Raises `CallError` for what the caller did wrong; what the model raises comes
+        through."""
+        return dump(self._answer(self._read(body, content_type, query)))
 
 
 def _from_query(query: bytes, schema: dict[str, Any] | None) -> dict[str, Any]:

@@ -6,6 +6,9 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
+from python_multipart import parse_form
+from python_multipart.exceptions import FormParserError
+
 from .errors import bad_request
 
 _MOST_PARTS = 256
@@ -16,9 +19,6 @@ def parse(body: bytes | memoryview, content_type: bytes) -> dict[str, Any]:
 
     Raises `CallError` 400 when the body is not such a form, or has more than 256 parts.
     """
-    from python_multipart import parse_form
-    from python_multipart.exceptions import FormParserError
-
     form: dict[str, Any] = {}
     parts = 0
 
@@ -35,7 +35,8 @@ def parse(body: bytes | memoryview, content_type: bytes) -> dict[str, Any]:
     def on_file(file: Any) -> None:
         count()
         file.file_object.seek(0)
-        # A plain in-memory file: the body is in memory already, and user code expects read, seek and nothing odd.
+        # A plain in-memory file: the body is in memory already, and user code expects read, seek and
+        # nothing odd.
         content = io.BytesIO(file.file_object.read())
         content.name = _text(file.file_name or b"")
         file.close()

@@ -1,9 +1,9 @@
 """Landlock by ctypes: which files and TCP ports this process and all that follow may use.
 
 Rights of the kernel interface, by the ABI that brought them: 1 files; 2 rename across folders; 3 truncate;
-4 TCP bind and connect; 5 ioctl on devices; 6 signals and abstract Unix sockets. ABI 4 is required. What Landlock cannot
-see (connecting to Unix sockets by path, chmod, signals before ABI 6) is refused by `seccomp`.
-"""
+4 TCP bind and connect; 5 ioctl on devices; 6 signals and abstract Unix sockets. ABI 4 is required. What
+Landlock cannot see (connecting to Unix sockets by path, chmod, signals before ABI 6) is refused by
+`seccomp`."""
 
 from __future__ import annotations
 
@@ -46,15 +46,17 @@ def abi() -> int:
 
 
 def restrict(read: Iterable[str], write: Iterable[str], devices: Iterable[str]) -> None:
-    """Allow reading and executing beneath `read`, everything but device nodes beneath `write`, reading and writing
-    `devices`, and nothing else; no TCP; signals and abstract sockets only among ourselves where the ABI knows them.
+    """Allow reading and executing beneath `read`, everything but device nodes beneath `write`, reading and
+    writing `devices`, and nothing else; no TCP; signals and abstract sockets only among ourselves where the
+    ABI knows them.
 
     `no_new_privs` must be set before. Raises OSError, with the path where one is the cause.
     """
     level = abi()
     handled = _ALL_ABI_1 | _REFER | _TRUNCATE | (_IOCTL_DEV if level >= 5 else 0)
     ruleset = _Ruleset(handled, _TCP, _SCOPES if level >= SCOPE_ABI else 0)
-    # An older kernel refuses a structure with parts that it does not know, even when they are zero-sized in effect.
+    # An older kernel refuses a structure with parts that it does not know, even when they are zero-sized in
+    # effect.
     size = ctypes.sizeof(_Ruleset) if level >= SCOPE_ABI else 16
     handle = _check(_libc.syscall(_CREATE, ctypes.byref(ruleset), ctypes.c_size_t(size), ctypes.c_uint32(0)))
     try:

@@ -1,4 +1,5 @@
-"""Counters of this process in Prometheus' text format. No library: a few integers touched on the event loop only."""
+"""Counters of this process in Prometheus' text format. No library: a few integers touched on the event loop
+only."""
 
 from __future__ import annotations
 

@@ -8,20 +8,20 @@ SPEC.json::
      "write": [folder, …],                    scratch: everything but device nodes and executing
      "limits": {"memory_bytes": n, "file_bytes": n, "open_files": n, "tasks": n}}    each optional
 
-After this, whatever runs can read what is listed, write to scratch, accept calls on Unix sockets that it binds in
-scratch, and nothing else: no other file, no connection to anything, no other process. It stays so through execve and
-for every thread. In order: limits, `no_new_privs`, no capabilities, Landlock, seccomp, execve.
+After this, whatever runs can read what is listed, write to scratch, accept calls on Unix sockets that it
+binds in scratch, and nothing else: no other file, no connection to anything, no other process. It stays so
+through execve and for every thread. In order: limits, `no_new_privs`, no capabilities, Landlock, seccomp,
+execve.
 
-What remains visible: that a file exists, its size and its times (Landlock does not restrict ``stat``). Processor time
-is shared fairly, not capped; a container or pod does that.
+What remains visible: that a file exists, its size and its times (Landlock does not restrict ``stat``).
+Processor time is shared fairly, not capped; a container or pod does that.
 
-Memory: RLIMIT_DATA, which counts private writable memory (heap, thread stacks, arrays), is set to `memory_bytes`.
-RLIMIT_AS would count reservations and mapped libraries too, several GB for a small model; it is set to twice
-the memory plus 4 GiB, to bound shared memory, which RLIMIT_DATA leaves out.
+Memory: RLIMIT_DATA, which counts private writable memory (heap, thread stacks, arrays), is set to
+`memory_bytes`. RLIMIT_AS would count reservations and mapped libraries too, several GB for a small model;
+it is set to twice the memory plus 4 GiB, to bound shared memory, which RLIMIT_DATA leaves out.
 
-Exit code 78 and one line on standard error when the kernel cannot do this or the spec is wrong; 127 when the program
-cannot be started.
-"""
+Exit code 78 and one line on standard error when the kernel cannot do this or the spec is wrong; 127 when
+the program cannot be started."""
 
 from __future__ import annotations
 
@@ -118,9 +118,8 @@ def system_paths() -> list[str]:
 def interpreter_paths(python: str | os.PathLike[str]) -> list[str]:
     """What the interpreter `python` needs to start: for a spec's ``read``.
 
-    A virtual environment's ``bin/python`` is a link to an installation elsewhere: that installation's prefix, or,
-    when it is the system's own under /usr, only the program and its standard library.
-    """
+    A virtual environment's ``bin/python`` is a link to an installation elsewhere: that installation's
+    prefix, or, when it is the system's own under /usr, only the program and its standard library."""
     program = Path(python).resolve()
     prefix = program.parent.parent
     if str(prefix) not in ("/", "/usr", "/usr/local"):
@@ -142,8 +141,8 @@ def unsupported() -> str | None:
     if level < landlock.REQUIRED_ABI:
         release = os.uname().release
         return (
-            f"The kernel ({release}) offers Landlock ABI {level}, and {landlock.REQUIRED_ABI} is needed: use Linux 6.7 "
-            "or newer, with landlock in the list of security modules (boot parameter lsm=)."
+            f"The kernel ({release}) offers Landlock ABI {level}; {landlock.REQUIRED_ABI} is needed: use "
+            "Linux 6.7 or newer, with landlock in the list of security modules (boot parameter lsm=)."
         )
     return None
 
@@ -200,7 +199,7 @@ def main(arguments: list[str]) -> NoReturn:
     except Refused as refused:
         _leave(EXIT_REFUSED, str(refused))
     try:
-        os.execve(spec.argv[0], spec.argv, spec.env)
+        os.execve(spec.argv[0], spec.argv, spec.env)  # noqa: S606 - without a shell is the point
     except (OSError, ValueError) as error:
         _leave(EXIT_NOT_STARTED, f"{spec.argv[0]} cannot be started: {error}.")
 
@@ -232,7 +231,8 @@ def _limit(limits: dict[str, int]) -> None:
 
 
 def _close_inherited() -> None:
-    """Standard input becomes empty, and every descriptor but the two outputs is closed: each is a way around rules."""
+    """Standard input becomes empty, and every descriptor but the two outputs is closed: each is a way
+    around rules."""
     empty = os.open("/dev/null", os.O_RDONLY)
     os.dup2(empty, 0)
     os.closerange(3, max(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 4096))

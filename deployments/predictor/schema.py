@@ -1,12 +1,12 @@
 """The declared JSON schema of a request: compiled once, told in plain words when it does not hold.
 
-The documented files write rows as ``"items": [{…}]``. Read as JSON Schema that constrains the first row alone; what
-their authors mean is *every row*, so a list with one schema is taken as that schema for every item. Longer lists
-stay tuples (the ``[label, score]`` pair of facts §2.8). The dialect is Draft 7, the last with tuples as lists.
+The documented files write rows as ``"items": [{…}]``. Read as JSON Schema that constrains the first row
+alone; what their authors mean is *every row*, so a list with one schema is taken as that schema for every
+item. Longer lists stay tuples (the ``[label, score]`` pair of facts §2.8). The dialect is Draft 7, the last
+with tuples as lists.
 
-`jsonschema-rs` is used because it checks in native code and its patterns cannot backtrack without limit, which
-matters for a check that strangers feed (lessons §3.3 class 12).
-"""
+`jsonschema-rs` is used because it checks in native code and its patterns cannot backtrack without limit,
+which matters for a check that strangers feed (lessons §3.3 class 12)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def meaning(schema: Any) -> Any:
 
 
 def compile_check(schema: dict[str, Any]) -> Callable[[Any], None]:
-    """A function that raises `CallError` 400 for a body that breaks `schema`; `Unusable` if `schema` itself is wrong."""
+    """A function that raises `CallError` 400 for a body that breaks `schema`; `Unusable` if `schema` itself
+    is wrong."""
     import jsonschema_rs
 
     try:
@@ -88,7 +89,8 @@ def explain(error: Any) -> str:
     else:
         text = f"{_describe(value)} does not keep the rule {rule}"
         fix = "Compare it with the request schema at /openapi.json."
-    return f"The request does not match the declared schema at {place(error.instance_path)}: {text} (rule {rule}). {fix}"
+    where = place(error.instance_path)
+    return f"The request does not match the declared schema at {where}: {text} (rule {rule}). {fix}"
 
 
 def place(path: Any) -> str:

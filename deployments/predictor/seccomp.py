@@ -1,9 +1,8 @@
 """A seccomp filter by ctypes: the system calls that Landlock does not cover and that a model never needs.
 
-Refused calls answer EPERM (ENOSYS for those that the C library replaces by itself), so that a library that only
-tries one goes on. The filter knows x86_64 and aarch64; calls of another architecture's table (32 bit, x32) and calls
-newer than this list are refused as a whole.
-"""
+Refused calls answer EPERM (ENOSYS for those that the C library replaces by itself), so that a library that
+only tries one goes on. The filter knows x86_64 and aarch64; calls of another architecture's table (32 bit,
+x32) and calls newer than this list are refused as a whole."""
 
 from __future__ import annotations
 
@@ -15,7 +14,8 @@ import struct
 
 # name: (x86_64, aarch64); None where the architecture has no such call.
 _DENIED: dict[str, tuple[int | None, int | None]] = {
-    # reaching others: the stack's own Unix sockets run under the same user, and Landlock cannot see a connect to them
+    # reaching others: the stack's own Unix sockets run under the same user, and Landlock cannot see a
+    # connect to them
     "connect": (42, 203), "mq_open": (240, 180), "mq_unlink": (241, 181),
     "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "shmdt": (67, 197),
     "semget": (64, 190), "semop": (65, 193), "semctl": (66, 191), "semtimedop": (220, 192),
@@ -30,7 +30,8 @@ _DENIED: dict[str, tuple[int | None, int | None]] = {
     "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
     "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
     "utime": (132, None), "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88),
-    "inotify_init": (253, None), "inotify_init1": (294, 26), "fanotify_init": (300, 262), "fanotify_mark": (301, 263),
+    "inotify_init": (253, None), "inotify_init1": (294, 26),
+    "fanotify_init": (300, 262), "fanotify_mark": (301, 263),
     "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265),
     # doors around this filter, and large attack surface
     "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
@@ -41,7 +42,8 @@ _DENIED: dict[str, tuple[int | None, int | None]] = {
     "fsopen": (430, 430), "fsconfig": (431, 431), "fsmount": (432, 432), "fspick": (433, 433),
     "mount_setattr": (442, 442), "swapon": (167, 224), "swapoff": (168, 225), "reboot": (169, 142),
     "acct": (163, 89), "quotactl": (179, 60), "quotactl_fd": (443, 443), "syslog": (103, 116),
-    "settimeofday": (164, 170), "clock_settime": (227, 112), "adjtimex": (159, 171), "clock_adjtime": (305, 266),
+    "settimeofday": (164, 170), "clock_settime": (227, 112), "adjtimex": (159, 171),
+    "clock_adjtime": (305, 266),
     "sethostname": (170, 161), "setdomainname": (171, 162), "vhangup": (153, 58),
     "kexec_load": (246, 104), "kexec_file_load": (320, 294),
     "init_module": (175, 105), "finit_module": (313, 273), "delete_module": (176, 106),
@@ -139,6 +141,11 @@ def assemble(column: int, architecture: int, pid: int, scoped_signals: bool) -> 
     if not scoped_signals:
         for numbers in _SIGNALS.values():
             program += _when(numbers[column], [_argument(0), (_JUMP_EQUAL, 1, 0, pid), _refuse(), _allow()])
+    else:
+        # Landlock refuses each receiver, but the call to everybody would report success.
+        program += _when(
+            _SIGNALS["kill"][column], [_argument(0), (_JUMP_EQUAL, 0, 1, 0xFFFFFFFF), _refuse(), _allow()]
+        )
     program.append(_allow())
     return program
 
@@ -152,7 +159,8 @@ def _zero_or(pid: int) -> list[Instruction]:
 
 
 def _argument(position: int) -> Instruction:
-    """The low half of an argument: all that is looked at here is int for the kernel (both machines little-endian)."""
+    """The low half of an argument: all that is looked at here is int for the kernel (both machines
+    little-endian)."""
     return (_LOAD, 0, 0, _AT_ARGUMENTS + 8 * position)
 
 

@@ -17,13 +17,14 @@ import uvloop
 from .application import Application
 from .journal import say
 
-# Longer than the hour after which Envoy drops an idle connection: if this side closed first, a call could be sent
-# into the closing connection and be lost.
+# Longer than the hour after which Envoy drops an idle connection: if this side closed first, a call could
+# be sent into the closing connection and be lost.
 _KEEP_ALIVE_SECONDS = 2 * 3600
 
 
 def unix_socket(path: Path) -> socket.socket:
-    """Bind `path` with mode 0600. A socket left behind by a killed process is replaced; anything else there is not.
+    """Bind `path` with mode 0600. A socket left behind by a killed process is replaced; anything else there
+    is not.
 
     Raises OSError.
     """
@@ -31,7 +32,8 @@ def unix_socket(path: Path) -> socket.socket:
         if stat.S_ISSOCK(path.lstat().st_mode):
             path.unlink()
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # By the mask, not by chmod afterwards: no moment in which others could connect (and the sandbox refuses chmod).
+    # By the mask, not by chmod afterwards: no moment in which others could connect (and the sandbox refuses
+    # chmod).
     mask = os.umask(0o177)
     try:
         bound.bind(str(path))
@@ -86,7 +88,8 @@ class _Server(uvicorn.Server):
 def serve(
     application: Application, bound: socket.socket, grace_seconds: int, ready: Callable[[], None]
 ) -> None:
-    """Serve on `bound` until SIGTERM or SIGINT, then finish what is in flight, for `grace_seconds` at most."""
+    """Serve on `bound` until SIGTERM or SIGINT, then finish what is in flight, for `grace_seconds` at
+    most."""
     config = uvicorn.Config(
         application,
         http="httptools",

@@ -1,9 +1,9 @@
 """The documented table in and out: ``data.req_data`` rows → ``data.resp_data`` rows (facts §2.9, §4.10).
 
-Order of the features. When the model file knows its feature names and the declared ones are the same set, the
-model's order is used: the order of properties in a JSON schema is not a promise. When they are other names, the
-declared order is the model's column order. With neither, the first row's own order is taken and its length checked.
-"""
+Order of the features. When the model file knows its feature names and the declared ones are the same set,
+the model's order is used: the order of properties in a JSON schema is not a promise. When they are other
+names, the declared order is the model's column order. With neither, the first row's own order is taken and
+its length checked."""
 
 from __future__ import annotations
 
@@ -77,7 +77,8 @@ class TableApi:
         width = self._engine.width
         if width and len(table[0]) != width:
             raise bad_request(
-                f"The model takes {width} features and a row has {len(table[0])}. Send every feature in every row."
+                f"The model takes {width} features and a row has {len(table[0])}. "
+                "Send every feature in every row."
             )
         return table, columns
 
@@ -85,7 +86,8 @@ class TableApi:
         """The answer's object; a ``meta`` of the request is repeated, as documented."""
         results: Any = predicted.results
         if isinstance(results, np.ndarray):
-            # float32 cells stay numpy scalars, which orjson writes in their own short form: 0.1, not 0.10000000149.
+            # float32 cells stay numpy scalars, which orjson writes in their own short form: 0.1, not
+            # 0.10000000149.
             results = list(results) if results.dtype == np.float32 and results.ndim == 1 else results.tolist()
         if self._as_text:
             results = [value if isinstance(value, str) else str(value) for value in results]

@@ -1,8 +1,8 @@
 """``POST /`` of an ONNX model without own code: named inputs as nested lists, named outputs back.
 
 Request: ``{"inputs": {"<name>": nested list, …}}``, or the bare mapping; a model with one input also takes
-``{"inputs": nested list}``. Answer: ``{"outputs": {"<name>": nested list, …}}``. Shapes are read off the nesting.
-"""
+``{"inputs": nested list}``. Answer: ``{"outputs": {"<name>": nested list, …}}``. Shapes are read off the
+nesting."""
 
 from __future__ import annotations
 

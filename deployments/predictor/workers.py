@@ -1,7 +1,8 @@
 """Threads that run the model, away from the event loop.
 
-Not `concurrent.futures`: its locks and call-backs cost a multiple of a tiny model's own time. Here a job is one
-put on a `SimpleQueue`, and finished jobs come back in batches, with one wake-up of the loop for all of them.
+Not `concurrent.futures`: its locks and call-backs cost a multiple of a tiny model's own time. Here a job is
+one put on a `SimpleQueue`, and finished jobs come back in batches, with one wake-up of the loop for all of
+them.
 
 The queue is bounded: beyond `queue_limit` waiting calls the next is refused with 429, so that latency stays
 bounded and memory flat. A call that waited longer than `patience` seconds is not run any more, because the
@@ -70,8 +71,8 @@ class Workers:
                     raise CallError(
                         503,
                         UNAVAILABLE,
-                        f"The call waited for more than {self._patience:.0f} s behind other calls and was not run. "
-                        "Try again, or run more instances.",
+                        f"The call waited for more than {self._patience:.0f} s behind other calls "
+                        "and was not run. Try again, or run more instances.",
                     )
                 result = job(*arguments)
             except BaseException as error:  # noqa: BLE001 - a thread that dies would silence the whole server
@@ -79,8 +80,8 @@ class Workers:
             done.append((future, failed, result))
             # Drop the references now: this thread may sleep long, holding a large request and its answer.
             del future, job, arguments, result
-            # Read without a lock on purpose: a stale False costs one needless wake-up, and a stale True cannot
-            # lose the job, because `_deliver` clears the flag before it empties the deque.
+            # Read without a lock on purpose: a stale False costs one needless wake-up, and a stale True
+            # cannot lose the job, because `_deliver` clears the flag before it empties the deque.
             if not self._waking:
                 self._waking = True
                 try:

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET
 
 from console.htmx import render_page, unchanged
 from deployments import selectors, snippets, traffic
+from deployments.forms import LogsForm
 from deployments.models import Service
 from deployments.views import predictions
 from deployments.views.page import LIVE_TABS, TABS, digest_of, page_context
@@ -92,16 +93,9 @@ def _logs(request: HttpRequest, service: Service) -> dict[str, Any]:
     last = logs.lines[-1] if logs.lines else None
     return {
         "instances": rows,
-        "chosen": chosen,
-        "instance_choices": [
-            (row.name, f"{row.name} · {row.target.version.number} · {row.state.label}") for row in rows
-        ],
-        "minutes": minutes,
-        "minute_choices": [
-            (5, _("Last 5 minutes")),
-            (30, _("Last 30 minutes")),
-            (60, _("Last 1 hour")),
-        ],
+        "form": LogsForm(
+            instances=rows, initial={"instance": chosen.name if chosen else "", "minutes": minutes}
+        ),
         "logs": logs,
         "tag": digest_of(f"{len(logs.lines)}{last.at if last else ''}{last.text if last else ''}{chosen}"),
     }

@@ -15,7 +15,7 @@ from console.access import require
 from console.htmx import render_page
 from console.problems import Problem, ProblemError
 from deployments import prediction, selectors, snippets
-from deployments.forms import CONTROL, EditorForm, prediction_form
+from deployments.forms import CONTROL, EditorForm, PathForm, prediction_form
 from deployments.models import Service
 from deployments.prediction import FORM_TYPE, Field, Reply
 from deployments.views.page import page_context
@@ -128,10 +128,11 @@ def _controls(fields: list[Field] | None, text: str, entry: str) -> dict[str, An
 
 
 def _context(version: Any, api: dict[str, Any]) -> dict[str, Any]:
+    several = len(version.apis) > 1
     return {
         "version": version,
         "api": api,
-        "paths": [(each["url"], f"{each['method']} {each['url']}") for each in version.apis],
+        "path_form": PathForm(apis=version.apis, initial={"path": api["url"]}) if several else None,
         "takes_files": api.get("request_type") == FORM_TYPE,
     }
 

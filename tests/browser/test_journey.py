@@ -15,7 +15,7 @@ import pytest
 from django.conf import settings
 from playwright.sync_api import Page, expect
 
-pytestmark = [pytest.mark.live, pytest.mark.browser]
+pytestmark = [pytest.mark.live, pytest.mark.browser, pytest.mark.timeout(900)]
 WORK_MILLISECONDS = 180_000  # building an environment on a busy machine
 
 
@@ -150,16 +150,16 @@ class Journey:
         expect(reply).to_contain_text("200", timeout=60_000)
         return json.loads(reply.locator("pre").first.inner_text())
 
-    def stop_and_delete(self) -> None:
+    def stop_and_delete(self, name: str) -> None:
         page, words = self.page, self.words
         self.press(words.stop)
-        self.confirm(words.stop)
+        self.confirm(words.stop, name)
         self.wait_for_status(words.stopped)
         self.press(words.delete)
-        self.confirm(words.delete)
+        self.confirm(words.delete, name)
         expect(page.get_by_role("heading", level=1)).to_have_text(words.services)
 
-    def confirm(self, label: str) -> None:
+    def confirm(self, label: str, name: str) -> None:
         """The dialog, or without scripts the page, that states the consequences."""
         dialog = self.page.get_by_role("dialog")
         if self.scripts:
@@ -167,7 +167,7 @@ class Journey:
         scope = dialog if self.scripts else self.page.get_by_role("main")
         box = scope.locator("input[name=typed_name]")
         if box.count():
-            box.fill(scope.locator("[data-type-name]").get_attribute("data-type-name") or "")
+            box.fill(name)
         scope.get_by_role("button", name=re.compile(label)).last.click()
 
 
@@ -195,4 +195,4 @@ def test_a_newcomer_gets_the_library_s_own_prediction(
     expect(page.get_by_role("main")).to_contain_text("ready")
     journey.tab(words.guides)
     expect(page.get_by_role("main")).to_contain_text("/v1/infers/")
-    journey.stop_and_delete()
+    journey.stop_and_delete(f"service-{package}")

@@ -78,7 +78,11 @@ def sealed_in(response) -> str:
 
 
 def text_of(response) -> str:
-    return response.content.decode()
+    """The page; nothing of the template's own language may be left in it."""
+    text = response.content.decode()
+    for mark in ("{#", "#}", "{%", "%}", "{{"):
+        assert mark not in text, mark
+    return text
 
 
 # Deploying

@@ -1,4 +1,4 @@
-"""Fixtures of the registry's tests: a bucket of real packages, and imports run to their end in this process."""
+"""Fixtures of the registry's tests: a bucket of real packages, and imports run to their end in here."""
 
 from __future__ import annotations
 
@@ -68,8 +68,10 @@ def write_package(parent: Path, files: dict[str, Any]) -> Path:
 
 
 def run_import(version: Version, most_slices: int = 50) -> Operation:
-    """Run the import of `version` until its operation has ended, as the worker does; returns the operation."""
-    operation = Operation.objects.get(target_id=version.pk, kind=importing.IMPORT.name, state__in=Operation.LIVE)
+    """Run the import of `version` until its operation has ended, as the worker does; returns that."""
+    operation = Operation.objects.get(
+        target_id=version.pk, kind=importing.IMPORT.name, state__in=Operation.LIVE
+    )
     for _slice in range(most_slices):
         Operation.objects.filter(pk=operation.pk).update(not_before=None)
         operations.run(operation.pk, importing.work)
@@ -122,7 +124,9 @@ def plain_doors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, An
     monkeypatch.setattr(environments, "ensure", ensure)
     monkeypatch.setattr(environments, "find", asked["installed"].get)
     monkeypatch.setattr(environments, "list_installed", lambda: list(asked["installed"].values()))
-    monkeypatch.setattr(environments, "remove", lambda digest: asked["installed"].pop(digest, None) is not None)
+    monkeypatch.setattr(
+        environments, "remove", lambda digest: asked["installed"].pop(digest, None) is not None
+    )
     monkeypatch.setattr(trial, "run", run)
     return asked
 

@@ -296,6 +296,28 @@ def test_without_the_index_what_was_resolved_before_is_still_reused(
     assert ensure(["idna==3.10"]).digest == info.digest
 
 
+def test_without_the_index_uv_builds_from_what_it_has_downloaded_before(
+    settings, place: Path, monkeypatch
+) -> None:
+    info = ensure(["idna==3.10"])
+    environments.remove(info.digest)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    again = ensure(["idna==3.10"])
+    assert again.digest == info.digest and not again.reused and imports(again, "idna")
+
+
+def test_old_answers_are_forgotten_in_time(place: Path) -> None:
+    ensure(["idna==3.10"])
+    memos = list((place / ".resolutions").iterdir())
+    environments.sweep_temporary()
+    assert list((place / ".resolutions").iterdir()) == memos
+    for memo in memos:
+        os.utime(memo, (1, 1))
+    environments.sweep_temporary()
+    assert list((place / ".resolutions").iterdir()) == []
+
+
 def test_a_broken_environment_is_built_anew(place: Path) -> None:
     info = ensure(["idna==3.6"])
     (info.path / "bin" / "python").unlink()

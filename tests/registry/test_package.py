@@ -306,12 +306,12 @@ def test_every_reason_that_the_code_gives_has_its_sentences_and_every_sentence_i
         "inference_code",
     ]
     text = "\n".join((package / f"{name}.py").read_text(encoding="utf-8") for name in sources)
-    quoted = set(re.findall(r'"(?:registry\.package\.)?([a-z_]+)"', text))
+    quoted = set(re.findall(r'"(?:registry\.package\.)?([a-z_0-9]+)"', text))
     told = {
         code.removeprefix("registry.package.")
         for code in registered()
         if code.startswith("registry.package.")
     }
-    given = set(re.findall(r'(?:_problem|_refuse|PydanticCustomError)\(\s*"([a-z_]+)"', text))
+    given = set(re.findall(r'(?:_problem|_refuse|PydanticCustomError)\(\s*"([a-z_0-9]+)"', text))
     assert given <= told
     assert told <= quoted

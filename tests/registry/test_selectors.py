@@ -21,9 +21,7 @@ def stock(workspace: Workspace, owner: Any) -> Model:
     for number in ("0.0.9", "0.0.10", "0.0.2"):
         make_version(workspace, owner, model=digits, number=number)
     make_version(workspace, owner, model=make_model(workspace, owner, "Iris"), status="failed")
-    make_version(
-        workspace, owner, model=make_model(workspace, owner, "wine"), deployment_types=["batch"]
-    )
+    make_version(workspace, owner, model=make_model(workspace, owner, "wine"), deployment_types=["batch"])
     make_model(workspace, owner, "empty")
     return digits
 
@@ -47,7 +45,9 @@ def test_models_stand_with_their_versions_newest_number_first(
         ("nonsense; drop", ["wine", "Iris", "digits"]),
     ],
 )
-def test_models_are_sorted(sort: str, names: list[str], stock: Model, workspace: Workspace, viewer: Any) -> None:
+def test_models_are_sorted(
+    sort: str, names: list[str], stock: Model, workspace: Workspace, viewer: Any
+) -> None:
     assert [model.name for model in selectors.model_list(viewer, workspace, sort=sort)] == names
 
 
@@ -88,7 +88,9 @@ def test_only_normal_versions_of_the_type_can_be_deployed(
     with django_assert_num_queries(1):
         found = [str(version) for version in selectors.deployable_versions(viewer, workspace, "real-time")]
     assert found == ["digits 0.0.10", "digits 0.0.9", "digits 0.0.2"]
-    assert [str(each) for each in selectors.deployable_versions(viewer, workspace, "batch")][-1] == "wine 0.0.1"
+    assert [str(each) for each in selectors.deployable_versions(viewer, workspace, "batch")][
+        -1
+    ] == "wine 0.0.1"
     assert len(selectors.deployable_versions(viewer, workspace, "edge")) == 3
 
 

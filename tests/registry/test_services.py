@@ -90,9 +90,14 @@ def test_the_service_refuses_what_the_form_refuses(
     assert not Version.objects.exists() and not Model.objects.exists() and not Operation.objects.exists()
 
 
-def test_the_same_name_and_version_twice_is_refused_at_the_version(owner: Any, connection: Connection) -> None:
+def test_the_same_name_and_version_twice_is_refused_at_the_version(
+    owner: Any, connection: Connection
+) -> None:
     begin(owner, connection, number="1.2.3")
-    assert refused(lambda: begin(owner, connection, number="1.2.3")) == ("registry.version.duplicate", "version")
+    assert refused(lambda: begin(owner, connection, number="1.2.3")) == (
+        "registry.version.duplicate",
+        "version",
+    )
     assert Version.objects.count() == Operation.objects.count() == 1
 
 
@@ -103,7 +108,9 @@ def test_another_workspace_has_names_of_its_own(owner: Any, connection: Connecti
     assert begin(stranger, theirs).number == "0.0.1"
 
 
-def test_a_connection_of_another_workspace_is_no_source(owner: Any, connection: Connection, stranger: Any) -> None:
+def test_a_connection_of_another_workspace_is_no_source(
+    owner: Any, connection: Connection, stranger: Any
+) -> None:
     other = stranger.memberships.get().workspace
 
     def call() -> None:
@@ -297,7 +304,9 @@ def test_deleting_a_model_leaves_what_cannot_go_and_says_why(workspace: Workspac
     assert busy.number == "0.0.3"
 
 
-def test_a_changed_description_leaves_an_event_and_the_same_one_none(workspace: Workspace, owner: Any) -> None:
+def test_a_changed_description_leaves_an_event_and_the_same_one_none(
+    workspace: Workspace, owner: Any
+) -> None:
     version = make_version(workspace, owner)
     services.edit_description(actor=owner, version=version, description="new")
     services.edit_description(actor=owner, version=version, description="new")
@@ -344,7 +353,8 @@ def test_a_root_that_is_no_longer_allowed_opens_nothing(connection: Connection, 
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["ftp://s3", "http://user:pw@s3", "http://s3/path", "http://", "s3.example.org", "http://s3?x=1"]
+    "endpoint",
+    ["ftp://s3", "http://user:pw@s3", "http://s3/path", "http://", "s3.example.org", "http://s3?x=1"],
 )
 def test_an_endpoint_is_a_plain_address(endpoint: str, workspace: Workspace, admin_user: Any) -> None:
     given = {"workspace": workspace, "name": "c", "kind": "s3", "endpoint": endpoint}
@@ -352,14 +362,18 @@ def test_an_endpoint_is_a_plain_address(endpoint: str, workspace: Workspace, adm
     assert refused(call) == ("registry.connection.endpoint_illegal", "endpoint")
 
 
-def test_a_secret_is_kept_when_left_empty_but_never_sent_elsewhere(workspace: Workspace, admin_user: Any) -> None:
+def test_a_secret_is_kept_when_left_empty_but_never_sent_elsewhere(
+    workspace: Workspace, admin_user: Any
+) -> None:
     given = {"name": "c", "endpoint": "https://s3.example.org", "access_key": "me"}
     made = services.create_connection(
         actor=admin_user, workspace=workspace, kind="s3", secret_key="hidden", **given
     )
     services.update_connection(actor=admin_user, connection=made, **given | {"name": "renamed"})
     assert Connection.objects.get().secret_key == "hidden"
-    services.update_connection(actor=admin_user, connection=made, **given | {"endpoint": "https://evil.example.org"})
+    services.update_connection(
+        actor=admin_user, connection=made, **given | {"endpoint": "https://evil.example.org"}
+    )
     assert Connection.objects.get().secret_key == ""
     assert "hidden" not in str([entry.data for entry in AuditEntry.objects.all()])
 

@@ -14,18 +14,25 @@ from django.db import connection as database
 from django.utils import timezone
 
 from console import operations
-from console.models import Operation
+from console.models import Operation, Workspace
 from console.operations import Cancelled
 from console.problems import ProblemError
 from registry import deleting, discarding, importing, package_source, services, storage, tasks
 from registry.models import Connection, Discarded, Environment, Model, Version, VersionFile
 from registry.sources.local import LocalStore
 from tests.registry.conftest import CONFIG, artifacts_of, codes, run_import, write_package
+from tests.registry.s3 import ACCESS_KEY, SECRET_KEY, free_port, serve_s3
+from tests.registry.test_services import use
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("clean_var")]
 
 MODEL = b"never unpickled here" * 1000
-PACKAGE = {"model/wine.m": MODEL, "model/config.json": CONFIG, "model/data/rows.csv": "a,b\n", "README.md": "no"}
+PACKAGE = {
+    "model/wine.m": MODEL,
+    "model/config.json": CONFIG,
+    "model/data/rows.csv": "a,b\n",
+    "README.md": "no",
+}
 HAPPY = [
     "registry.version.import_started",
     "registry.version.size_computed",
@@ -137,10 +144,14 @@ def test_killed_before_any_write_the_next_run_ends_with_one_result(
         subject.refresh_from_db()
         assert subject.status == "published", (point, codes(subject))
         events = [code for code in codes(subject) if not code.startswith("registry.version.environment_")]
-        assert events == [code for code in HAPPY if not code.startswith("registry.version.environment_")], point
+        assert events == [code for code in HAPPY if not code.startswith("registry.version.environment_")], (
+            point
+        )
         gave = ("registry.version.environment_built", "registry.version.environment_reused")
         assert len([code for code in codes(subject) if code in gave]) == 1, point
-        assert storage.verify(subject.artifact_prefix, [as_stored(f) for f in subject.files.all()]) == [], point
+        assert storage.verify(subject.artifact_prefix, [as_stored(f) for f in subject.files.all()]) == [], (
+            point
+        )
         services.delete_version(actor=owner, version=subject)
         operations.run(operation_of(subject).pk, deleting.work)
     assert point > 15, "the import wrote less than it must: the kills were not tried"
@@ -191,7 +202,9 @@ def test_killed_in_the_middle_of_a_file_the_copy_goes_on_where_it_stopped(
     assert len(offsets) == 4, "files that were stored already are not read again"
 
 
-def test_a_long_copy_goes_on_in_slices(version: Version, plain_doors: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_copy_goes_on_in_slices(
+    version: Version, plain_doors: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(operations, "SLICE_SECONDS", 0.0)
     operation = operation_of(version)
     assert operations.run(operation.pk, importing.work) == "queued again"
@@ -225,10 +238,16 @@ def test_delivered_twice_it_is_done_once(version: Version, plain_doors: Any) -> 
         ({"other/wine.m": "x"}, "registry.package.subpath_missing"),
         ({"wine.m": "x", "config.json": CONFIG}, "registry.package.model_chosen"),
         ({"model/wine.m": "x"}, "registry.package.config_missing"),
-        ({"model/a.m": "x", "model/b.m": "x", "model/config.json": CONFIG}, "registry.package.model_file_more_than_one"),
+        (
+            {"model/a.m": "x", "model/b.m": "x", "model/config.json": CONFIG},
+            "registry.package.model_file_more_than_one",
+        ),
         ({"model/config.json": CONFIG}, "registry.package.model_file_missing"),
         ({"model/a.m": "x", "model/config.json": "{"}, "registry.package.config_not_json"),
-        ({"model/a.m": "x", "model/config.json": CONFIG | {"model_type": "Kaffe"}}, "registry.package.engine_unknown"),
+        (
+            {"model/a.m": "x", "model/config.json": CONFIG | {"model_type": "Kaffe"}},
+            "registry.package.engine_unknown",
+        ),
         ({"model/a.m": "x", "model/config.json": CONFIG | {"oops": 1}}, "registry.package.key_unknown"),
         ({"model/a.m": "", "model/config.json": CONFIG}, "registry.package.model_file_empty"),
         (
@@ -250,7 +269,9 @@ def test_a_bad_package_fails_with_its_reason_and_leaves_nothing(
 def test_every_problem_of_a_package_is_told(
     owner: Any, connection: Connection, bucket: Path, plain_doors: Any
 ) -> None:
-    write_package(bucket / "bad", {"model/a.m": "x", "model/b.m": "x", "model/config.json": CONFIG | {"oops": 1}})
+    write_package(
+        bucket / "bad", {"model/a.m": "x", "model/b.m": "x", "model/config.json": CONFIG | {"oops": 1}}
+    )
     version = again(owner, connection, name="bad", path="bad")
     run_import(version)
     told = {"registry.package.key_unknown", "registry.package.model_file_more_than_one"}
@@ -269,7 +290,9 @@ def test_a_legacy_runtime_is_accepted_with_an_event_that_names_both(
     assert "python3.6" in event.sentence and version.runtime in event.sentence
 
 
-def test_larger_than_the_limit_is_refused_before_the_copy(version: Version, plain_doors: Any, settings: Any) -> None:
+def test_larger_than_the_limit_is_refused_before_the_copy(
+    version: Version, plain_doors: Any, settings: Any
+) -> None:
     settings.SLIPWAY_MODEL_BYTES = 1000
     run_import(version)
     assert_nothing_left(version, "failed", "registry.source.too_large")
@@ -343,7 +366,9 @@ def test_a_storage_that_comes_back_is_imported_from(
     assert_whole(version)
 
 
-def test_the_connection_was_removed_meanwhile(version: Version, connection: Connection, plain_doors: Any) -> None:
+def test_the_connection_was_removed_meanwhile(
+    version: Version, connection: Connection, plain_doors: Any
+) -> None:
     connection.delete()
     run_import(version)
     assert_nothing_left(version, "failed", "registry.source.connection_gone")
@@ -428,10 +453,46 @@ def test_an_environment_that_was_removed_meanwhile_is_built_again(
 
     answers = [None]
     monkeypatch.setattr(
-        environments, "find", lambda digest: answers.pop() if answers else plain_doors["installed"].get(digest)
+        environments,
+        "find",
+        lambda digest: answers.pop() if answers else plain_doors["installed"].get(digest),
     )
     run_import(version)
     assert version.status == "published" and len(plain_doors["ensure"]) == 2
+
+
+@pytest.mark.live
+def test_a_package_is_imported_from_s3_as_from_a_folder(
+    workspace: Workspace, owner: Any, admin_user: Any, tmp_path: Path, plain_doors: Any
+) -> None:
+    write_package(tmp_path / "s3/models/wine", PACKAGE)
+    with serve_s3(tmp_path / "s3") as server:
+        given = {"endpoint": server.endpoint, "access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
+        connection = services.create_connection(
+            actor=admin_user, workspace=workspace, name="s3", kind="s3", **given
+        )
+        version = again(owner, connection)
+        run_import(version)
+        assert_whole(version)
+        wrong = services.create_connection(
+            actor=admin_user, workspace=workspace, name="wrong", kind="s3", **given | {"secret_key": "x" * 20}
+        )
+        refused = again(owner, wrong, name="refused")
+        run_import(refused)
+        assert_nothing_left(refused, "failed", "registry.source.forbidden")
+
+
+def test_an_s3_server_that_is_away_is_waited_for(
+    workspace: Workspace, owner: Any, admin_user: Any, plain_doors: Any
+) -> None:
+    connection = services.create_connection(
+        actor=admin_user, workspace=workspace, name="s3", kind="s3", endpoint=f"http://127.0.0.1:{free_port()}"
+    )
+    version = again(owner, connection)
+    operation = operation_of(version)
+    assert operations.run(operation.pk, importing.work) == "queued again"
+    operation.refresh_from_db()
+    assert operation.problem_code == "registry.source.unreachable" and operation.not_before is not None
 
 
 # --- deletion and tidying -------------------------------------------------------------------------------
@@ -494,6 +555,23 @@ def test_a_deletion_that_gave_up_is_taken_up_by_the_tidy(
         assert operations.run(operation.pk, deleting.work) == "failed"
     version.refresh_from_db()
     assert version.status == "deleting" and version.events.first().code == "worker.internal"
+    tasks.tidy()
+    assert operations.run(operation_of(version).pk, deleting.work) == "succeeded"
+    assert not Version.objects.exists()
+
+
+def test_a_service_that_came_between_keeps_the_version_whole_until_it_goes(
+    version: Version, owner: Any, plain_doors: Any
+) -> None:
+    run_import(version)
+    operation = delete(version, owner)
+    service = use(version)
+    assert operations.run(operation.pk, deleting.work) == "failed"
+    version.refresh_from_db()
+    assert version.status == "deleting" and version.events.first().code == "registry.version.in_use"
+    files = [as_stored(file) for file in version.files.all()]
+    assert files and storage.verify(version.artifact_prefix, files) == []
+    service.delete()
     tasks.tidy()
     assert operations.run(operation_of(version).pk, deleting.work) == "succeeded"
     assert not Version.objects.exists()

@@ -40,9 +40,7 @@ def every_url(version: Version, connection: Connection) -> dict[str, str]:
     """Each page below /models/ with a thing of the workspace in it."""
     name, number = version.model.name, version.number
     named = {"model_detail": [name], "model_delete": [name], "model_describe": [name]}
-    named |= {
-        f"version_{act}": [name, number] for act in ("detail", "delete", "retry", "cancel", "describe")
-    }
+    named |= {f"version_{act}": [name, number] for act in ("detail", "delete", "retry", "cancel", "describe")}
     named |= {f"connection_{act}": [connection.pk] for act in ("change", "delete", "test")}
     urls = {key: reverse(f"registry:{key}", args=args) for key, args in named.items()}
     return urls | {"by_id": reverse("registry:version_detail", args=[version.pk])}
@@ -169,7 +167,9 @@ def filled(connection: Connection, **more: Any) -> dict[str, Any]:
     } | more  # fmt: skip
 
 
-def test_the_form_begins_with_the_documented_values(owner: Any, connection: Connection, packages: Path) -> None:
+def test_the_form_begins_with_the_documented_values(
+    owner: Any, connection: Connection, packages: Path
+) -> None:
     page = signed_in(owner).get("/models/+import/").content.decode()
     assert re.search(r'name="name" value="model-[0-9a-f]{4}"', page)
     assert re.search(r'name="version" value="0\.0\.1"', page)
@@ -207,7 +207,9 @@ def test_going_to_a_folder_keeps_what_was_typed(owner: Any, connection: Connecti
     assert "csrfmiddlewaretoken" not in response["Location"]
 
 
-def test_with_htmx_the_form_is_answered_in_its_place(owner: Any, connection: Connection, packages: Path) -> None:
+def test_with_htmx_the_form_is_answered_in_its_place(
+    owner: Any, connection: Connection, packages: Path
+) -> None:
     response = signed_in(owner).post("/models/+import/", filled(connection, go="team/"), **HTMX)
     page = response.content.decode()
     assert response.status_code == 200 and "<html" not in page and 'id="import"' in page
@@ -221,7 +223,9 @@ def test_another_bucket_begins_at_its_top(owner: Any, connection: Connection, pa
     assert "bucket=second&path=&" in response["Location"]
 
 
-def test_a_good_form_leads_to_the_page_of_the_version(owner: Any, connection: Connection, packages: Path) -> None:
+def test_a_good_form_leads_to_the_page_of_the_version(
+    owner: Any, connection: Connection, packages: Path
+) -> None:
     client = signed_in(owner)
     response = client.post("/models/+import/", filled(connection))
     assert (response.status_code, response["Location"]) == (303, "/models/wine/0.0.1/")
@@ -291,7 +295,9 @@ def test_the_hint_tells_the_next_number(version: Version, owner: Any) -> None:
 # --- a version ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("tab", ["", "basic", "parameters", "dependencies", "precision", "files", "events", "odd"])
+@pytest.mark.parametrize(
+    "tab", ["", "basic", "parameters", "dependencies", "precision", "files", "events", "odd"]
+)
 def test_every_tab_is_a_whole_page(tab: str, version: Version, owner: Any) -> None:
     response = signed_in(owner).get(f"/models/digits/0.0.1/?tab={tab}")
     assert response.status_code == 200 and "</html>" in response.content.decode()
@@ -354,7 +360,9 @@ def test_events_are_filtered_by_kind(workspace: Workspace, owner: Any) -> None:
     assert "Copying the model files has started." not in page
 
 
-def test_a_cancel_is_asked_and_told(workspace: Workspace, owner: Any, connection: Connection, packages: Path) -> None:
+def test_a_cancel_is_asked_and_told(
+    workspace: Workspace, owner: Any, connection: Connection, packages: Path
+) -> None:
     client = signed_in(owner)
     client.post("/models/+import/", filled(connection))
     response = client.post("/models/wine/0.0.1/cancel/")
@@ -442,7 +450,9 @@ def test_a_directory_that_is_not_allowed_is_refused_at_its_field(
     assert not Connection.objects.exists()
 
 
-def test_a_connection_that_does_not_answer_says_why(connection: Connection, admin_user: Any, bucket: Path) -> None:
+def test_a_connection_that_does_not_answer_says_why(
+    connection: Connection, admin_user: Any, bucket: Path
+) -> None:
     bucket.rmdir()
     bucket.parent.rmdir()
     client = signed_in(admin_user)

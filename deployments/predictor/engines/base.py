@@ -24,7 +24,8 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Predicted:
-    """The result of a table: one result per row, and per row one score per class where the model gives them."""
+    """The result of a table: one result per row, and per row one score per class where the model gives
+    them."""
 
     results: Sequence[Any] | np.ndarray
     scores: np.ndarray | None = None
@@ -88,6 +89,6 @@ def _not_a_table(rows: list[list], columns: Sequence[str] | None, dtype: Any) ->
             except (ValueError, TypeError, OverflowError):
                 name = columns[column] if columns else str(column)
                 return bad_request(
-                    f"The value of “{name}” in row {at} is not a number that the model can use. Send a number."
+                    f"The value of “{name}” in row {at} is not a number for the model. Send a number."
                 )
     return bad_request("The rows do not form a table of numbers.")

@@ -23,20 +23,21 @@ def unpickle(model_file: Path) -> Any:
         import pickle
 
         with model_file.open("rb") as handle:
-            return pickle.load(handle)
+            return pickle.load(handle)  # noqa: S301 - what the sandbox is for
     try:
         return joblib.load(model_file)
     except AttributeError as error:
         if "__main__" not in str(error):
             raise
         raise Unusable(
-            f"{error}. The model was dumped from a script that defines this name itself. Move the definition into a "
-            "module, put that module into model/, import it in the training script, and dump the model again."
+            f"{error}. The model was dumped from a script that defines this name itself. Move the definition "
+            "into a module, put that module into model/, import it in the training script, and dump again."
         ) from error
 
 
 class Estimator(Engine):
-    """An object with ``predict`` and perhaps ``predict_proba``; input and output names as MLServer uses them."""
+    """An object with ``predict`` and perhaps ``predict_proba``; input and output names as MLServer uses
+    them."""
 
     def __init__(self, model: Any, platform: str, datatype: str) -> None:
         self.model = model

@@ -1,9 +1,8 @@
 """XGBoost: one ``*.m`` that holds a Booster (native JSON or UBJSON) or a pickled Booster or wrapper.
 
-What ``predict_result`` is: for a pickled scikit-learn wrapper, its ``predict``. For a Booster with a classification
-objective (``binary:logistic``, ``multi:softprob``, ``multi:softmax``) the class, with the probabilities beside it;
-for every other objective exactly what ``Booster.predict`` gives.
-"""
+What ``predict_result`` is: for a pickled scikit-learn wrapper, its ``predict``. For a Booster with a
+classification objective (``binary:logistic``, ``multi:softprob``, ``multi:softmax``) the class, with the
+probabilities beside it; for every other objective exactly what ``Booster.predict`` gives."""
 
 from __future__ import annotations
 

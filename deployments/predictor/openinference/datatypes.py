@@ -29,10 +29,11 @@ NUMPY: dict[str, np.dtype] = {
 }
 BYTES = "BYTES"
 _NAMES = {dtype: name for name, dtype in NUMPY.items()}
-# `array` takes a list of Python numbers faster than numpy does and, unlike it, refuses 1.5 for an integer type.
+# `array` takes a list of Python numbers faster than numpy does and, unlike it, refuses 1.5 for an integer
+# type.
 _CODES = {
-    "UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "Q", "INT8": "b", "INT16": "h", "INT32": "i", "INT64": "q",
-    "FP16": "d", "FP32": "f", "FP64": "d",
+    "UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "Q", "INT8": "b", "INT16": "h", "INT32": "i",
+    "INT64": "q",     "FP16": "d", "FP32": "f", "FP64": "d",
 }  # fmt: skip
 _NARROW = ("FP32", "FP16")
 _sum = np.add.reduce  # what ndarray.sum calls, without the detour
@@ -54,7 +55,8 @@ def name_of(values: np.ndarray) -> str:
 
 
 def from_list(values: Any, datatype: str, shape: tuple[int, ...], where: str) -> np.ndarray:
-    """A JSON list, flat or nested as `shape` says, as an array. Raises `CallError` 400 that starts with `where`."""
+    """A JSON list, flat or nested as `shape` says, as an array. Raises `CallError` 400 that starts with
+    `where`."""
     if not isinstance(values, list):
         raise bad_request(f"{where}: data must be an array.")
     size = prod(shape)
@@ -78,8 +80,8 @@ def from_list(values: Any, datatype: str, shape: tuple[int, ...], where: str) ->
     if datatype == "FP16":
         with np.errstate(over="ignore"):
             flat = flat.astype(np.float16)
-    # JSON cannot hold an infinity, so one here is a number too large for 16 or 32 bits. A finite sum proves that
-    # there is none, in one cheap pass.
+    # JSON cannot hold an infinity, so one here is a number too large for 16 or 32 bits. A finite sum proves
+    # that there is none, in one cheap pass.
     if datatype in _NARROW and not isfinite(_sum(flat)) and not np.isfinite(flat).all():
         raise bad_request(f"{where}: a value is too large for datatype {datatype}.")
     return flat.reshape(shape)

@@ -11,7 +11,8 @@ from .messages import decode, encode
 
 
 class Protocol:
-    """Metadata and ``infer`` of one model; `engine` is None when the version answers through its own code only."""
+    """Metadata and ``infer`` of one model; `engine` is None when the version answers through its own code
+    only."""
 
     def __init__(self, name: str, version: str, engine: Engine | None) -> None:
         self._name = name
@@ -41,14 +42,15 @@ class Protocol:
         }
 
     def infer(self, body: bytes | memoryview, head_length: int | None) -> tuple[Any, int | None]:
-        """``POST …/infer``: the answer's body (bytes or parts) and the length of its JSON head when binary follows."""
+        """``POST …/infer``: the answer's body (bytes or parts) and the length of its JSON head when binary
+        follows."""
         engine = self.engine
         if engine is None:
             raise CallError(
                 400,
                 BAD_REQUEST,
-                "This version replaces the built-in inference by its own customize_service.py, so it has no tensors "
-                "to infer on. Call its declared API: POST /.",
+                "This version replaces the built-in inference by its own customize_service.py, so it has no "
+                "tensors to infer on. Call its declared API: POST /.",
             )
         request = decode(body, head_length, self.inputs, self.outputs, engine.default_outputs)
         results = engine.run(request.feeds, [wanted.name for wanted in request.wanted])

@@ -2,13 +2,13 @@
 
 What ``_preprocess`` receives:
 
-* ``multipart/form-data``: a mapping ``{form key: {file name: file object}}``; a form field that is no file has
-  its text as value.
-* ``application/json``: a `JsonText`. The documents give the parsed object to some engines and the raw text to the
-  XGBoost sample, which begins with ``json.loads(data)``. Both kinds of code are in the field under the *same* base
-  class, so neither form alone is right. A `JsonText` is the text, and it answers as the object that the text holds:
-  ``json.loads(data)["data"]`` and ``data["data"]`` both work, and no inspection of foreign code decides which.
-"""
+* ``multipart/form-data``: a mapping ``{form key: {file name: file object}}``; a form field that is no file
+  has its text as value.
+* ``application/json``: a `JsonText`. The documents give the parsed object to some engines and the raw text
+  to the XGBoost sample, which begins with ``json.loads(data)``. Both kinds of code are in the field under
+  the *same* base class, so neither form alone is right. A `JsonText` is the text, and it answers as the
+  object that the text holds: ``json.loads(data)["data"]`` and ``data["data"]`` both work, and no inspection
+  of foreign code decides which."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from typing import Any, ClassVar
 class JsonText(str):
     """The text of a JSON body that can also be used as the object or array it holds.
 
-    It *is* a ``str`` (``isinstance``, ``len``, ``encode``, ``json.loads``); indexing, iteration, ``in``, ``keys``,
-    ``values``, ``items`` and ``get`` go to the parsed value, which `parsed` gives as plain dicts and lists.
-    """
+    It *is* a ``str`` (``isinstance``, ``len``, ``encode``, ``json.loads``); indexing, iteration, ``in``,
+    ``keys``, ``values``, ``items`` and ``get`` go to the parsed value, which `parsed` gives as plain dicts
+    and lists."""
 
     parsed: Any
 
@@ -59,9 +59,9 @@ class JsonText(str):
 class XgSklServingBaseService:
     """Base class of a ``customize_service.py`` for XGBoost, Scikit_Learn (and here ONNX as well).
 
-    One object serves all calls, one call at a time. `model_path` is the path of the model *file*. The steps that a
-    subclass leaves alone are the built-in ones: rows of ``data.req_data`` in, ``data.resp_data`` out.
-    """
+    One object serves all calls, one call at a time. `model_path` is the path of the model *file*. The steps
+    that a subclass leaves alone are the built-in ones: rows of ``data.req_data`` in, ``data.resp_data``
+    out."""
 
     _builtin: ClassVar[Any] = None  # set by the predictor before the subclass is made
 

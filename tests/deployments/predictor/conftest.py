@@ -30,7 +30,11 @@ FEATURES = ("sepal_len", "sepal_wid", "petal_len", "petal_wid")
 
 def table_api(result: dict[str, Any] | None = None, features: tuple[str, ...] = FEATURES) -> dict[str, Any]:
     """The documented tabular API (facts §2.8 e)."""
-    row = {"type": "object", "properties": {name: {"type": "number"} for name in features}, "required": list(features)}
+    row = {
+        "type": "object",
+        "properties": {name: {"type": "number"} for name in features},
+        "required": list(features),
+    }
     answer = {"type": "object", "properties": result or {"predict_result": {"type": "number"}}}
 
     def table(key: str, items: dict[str, Any]) -> dict[str, Any]:
@@ -52,7 +56,12 @@ def rows_of(table: np.ndarray, features: tuple[str, ...] = FEATURES) -> dict[str
 
 
 def make_package(
-    folder: Path, engine: str, *, model: Any = None, code: str | None = None, api: dict[str, Any] | None = None
+    folder: Path,
+    engine: str,
+    *,
+    model: Any = None,
+    code: str | None = None,
+    api: dict[str, Any] | None = None,
 ) -> Path:
     """A package folder; `model` is an object to dump, a file to copy, or bytes."""
     inside = folder / "model"
@@ -175,7 +184,8 @@ def identity_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "BOOL": TensorProto.BOOL, "UINT8": TensorProto.UINT8, "UINT16": TensorProto.UINT16,
         "UINT32": TensorProto.UINT32, "UINT64": TensorProto.UINT64, "INT8": TensorProto.INT8,
         "INT16": TensorProto.INT16, "INT32": TensorProto.INT32, "INT64": TensorProto.INT64,
-        "FP16": TensorProto.FLOAT16, "FP32": TensorProto.FLOAT, "FP64": TensorProto.DOUBLE, "BYTES": TensorProto.STRING,
+        "FP16": TensorProto.FLOAT16, "FP32": TensorProto.FLOAT, "FP64": TensorProto.DOUBLE,
+        "BYTES": TensorProto.STRING,
     }  # fmt: skip
     nodes, inputs, outputs = [], [], []
     for name, kind in kinds.items():

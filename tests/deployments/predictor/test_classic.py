@@ -36,7 +36,12 @@ def test_an_estimator_answers_its_own_predictions_and_declared_probabilities(iri
             "/v2/models/model/infer",
             json={
                 "inputs": [
-                    {"name": "input-0", "datatype": "FP64", "shape": list(flowers.shape), "data": flowers.tolist()}
+                    {
+                        "name": "input-0",
+                        "datatype": "FP64",
+                        "shape": list(flowers.shape),
+                        "data": flowers.tolist(),
+                    }
                 ],
                 "outputs": [{"name": "predict"}, {"name": "predict_proba"}],
             },
@@ -68,7 +73,9 @@ def test_text_labels_and_a_plain_pickle_and_no_declared_api(iris, flowers, tmp_p
 
 def test_a_declared_text_result_is_text_and_a_regression_is_a_number(iris, flowers, tmp_path):
     model = LinearRegression().fit(iris[0], iris[1].astype(float))
-    package = make_package(tmp_path / "p", "Scikit_Learn", model=model, api=table_api({"predict_result": {"type": "string"}}))
+    package = make_package(
+        tmp_path / "p", "Scikit_Learn", model=model, api=table_api({"predict_result": {"type": "string"}})
+    )
     with predictor(package, "Scikit_Learn") as running:
         answer = running.client.post("/", json=rows_of(flowers))
     assert results(answer) == [str(value) for value in model.predict(flowers)]

@@ -63,7 +63,9 @@ def test_a_wrong_body_is_explained_with_400(digits, body, told):
     assert answer.json()["error_code"] == "APIG.0201"
 
 
-def test_a_declared_table_is_served_from_the_columns_of_the_one_input(digits_onnx, images, expected, tmp_path):
+def test_a_declared_table_is_served_from_the_columns_of_the_one_input(
+    digits_onnx, images, expected, tmp_path
+):
     api = table_api({"predict_result": {"type": "string"}, "scores": {"type": "array"}}, PIXELS)
     package = make_package(tmp_path / "table", "ONNX", model=digits_onnx, api=api)
     with predictor(package, "ONNX") as running:

@@ -20,8 +20,10 @@ from deployments.predictor.openinference.messages import decode, encode
 from .conftest import Running, make_package, predictor
 
 VALUES = {
-    "BOOL": [True, False], "UINT8": [0, 255], "UINT16": [0, 65535], "UINT32": [0, 2**32 - 1], "UINT64": [0, 2**64 - 1],
-    "INT8": [-128, 127], "INT16": [-(2**15), 2**15 - 1], "INT32": [-(2**31), 2**31 - 1], "INT64": [-(2**63), 2**63 - 1],
+    "BOOL": [True, False], "UINT8": [0, 255], "UINT16": [0, 65535], "UINT32": [0, 2**32 - 1],
+    "UINT64": [0, 2**64 - 1],
+    "INT8": [-128, 127], "INT16": [-(2**15), 2**15 - 1], "INT32": [-(2**31), 2**31 - 1],
+    "INT64": [-(2**63), 2**63 - 1],
     "FP16": [0.5, -65504.0], "FP32": [0.1, -3.4e38], "FP64": [0.1, -1.7e308], "BYTES": ["", "汉字 and text"],
 }  # fmt: skip
 
@@ -80,18 +82,29 @@ def test_every_datatype_goes_through_binary_unchanged(identity):
     for kind, values in VALUES.items():
         data = raw(kind, values)
         inputs.append(
-            {"name": f"i_{kind}", "datatype": kind, "shape": [2], "parameters": {"binary_data_size": len(data)}}
+            {
+                "name": f"i_{kind}",
+                "datatype": kind,
+                "shape": [2],
+                "parameters": {"binary_data_size": len(data)},
+            }
         )
         body += data
     # One output asks for JSON although all others are binary.
     outputs = [
-        {"name": f"o_{kind}", **({"parameters": {"binary_data": False}} if kind == "INT8" else {})} for kind in VALUES
+        {"name": f"o_{kind}", **({"parameters": {"binary_data": False}} if kind == "INT8" else {})}
+        for kind in VALUES
     ]
-    head = json.dumps({"inputs": inputs, "outputs": outputs, "parameters": {"binary_data_output": True}}).encode()
+    head = json.dumps(
+        {"inputs": inputs, "outputs": outputs, "parameters": {"binary_data_output": True}}
+    ).encode()
     answer = identity.client.post(
         "/v2/models/identity/infer",
         content=head + body,
-        headers={"inference-header-content-length": str(len(head)), "content-type": "application/octet-stream"},
+        headers={
+            "inference-header-content-length": str(len(head)),
+            "content-type": "application/octet-stream",
+        },
     )
     assert answer.status_code == 200, answer.text
     described, tail = split(answer)
@@ -133,7 +146,10 @@ def test_a_nan_is_refused_in_json_and_carried_in_binary(identity):
     others = [one for one in tensors() if one["datatype"] != "FP32"]
     fp32 = {"name": "i_FP32", "datatype": "FP32", "shape": [2], "parameters": {"binary_data_size": len(data)}}
     for binary in (True, False):
-        request = {"inputs": [*others, fp32], "outputs": [{"name": "o_FP32", "parameters": {"binary_data": binary}}]}
+        request = {
+            "inputs": [*others, fp32],
+            "outputs": [{"name": "o_FP32", "parameters": {"binary_data": binary}}],
+        }
         head = json.dumps(request).encode()
         answer = identity.client.post(
             "/v2/models/identity/infer",
@@ -163,7 +179,6 @@ def test_a_nan_is_refused_in_json_and_carried_in_binary(identity):
         ({"data": [1, "2"]}, "does not fit datatype INT32"),
         ({"data": 5}, "data must be an array"),
         ({"name": "other"}, "has no input “other”"),
-        ({"name": "i_INT64"}, "sent twice"),
         ({"parameters": {"binary_data_size": 8}}, "needs the header"),
         ({"parameters": []}, "must be an object"),
     ],
@@ -210,6 +225,7 @@ def test_a_wrong_binary_frame_is_400(identity, length, size, tail, told):
         ({}, "“inputs” must be an array"),
         ({"inputs": [5]}, "Every input must be an object"),
         ({"inputs": tensors()[:-1]}, "i_BYTES are missing"),
+        ({"inputs": [*tensors(), tensors()[0]]}, "“i_BOOL” is sent twice"),
         ({"inputs": tensors(), "outputs": [{"name": "o_none"}]}, "has no output"),
         ({"inputs": tensors(), "outputs": 5}, "“outputs” must be an array"),
         ({"inputs": tensors(), "id": 5}, "“id” must be a string"),
@@ -233,7 +249,11 @@ INPUTS = {
 OUTPUTS = {"y": Tensor("y", "FP32", (-1,))}
 
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 2**70) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=4),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=12,
 )
@@ -244,14 +264,16 @@ one_input = st.fixed_dictionaries(
         "datatype": st.sampled_from([*VALUES, "FP8"]) | anything,
         "shape": st.lists(st.integers(-1, 4), max_size=3) | anything,
         "data": anything,
-        "parameters": st.fixed_dictionaries({}, optional={"binary_data_size": st.integers(-1, 64) | anything}) | anything,
+        "parameters": st.fixed_dictionaries({}, optional={"binary_data_size": st.integers(-1, 64) | anything})
+        | anything,
     },
 )
 requests = st.fixed_dictionaries(
     {},
     optional={
         "inputs": st.lists(one_input, max_size=4) | anything,
-        "outputs": st.lists(st.fixed_dictionaries({}, optional={"name": anything, "parameters": anything})) | anything,
+        "outputs": st.lists(st.fixed_dictionaries({}, optional={"name": anything, "parameters": anything}))
+        | anything,
         "parameters": anything,
         "id": anything,
     },
@@ -259,7 +281,9 @@ requests = st.fixed_dictionaries(
 
 
 @settings(max_examples=400, deadline=None)
-@given(request=requests | anything, tail=st.binary(max_size=64), cut=st.integers(-2, 2) | st.just(0) | st.none())
+@given(
+    request=requests | anything, tail=st.binary(max_size=64), cut=st.integers(-2, 2) | st.just(0) | st.none()
+)
 def test_no_request_whatever_fails_other_than_with_400(request, tail, cut):
     head = json.dumps(request).encode()
     length = None if cut is None else len(head) + cut
@@ -280,7 +304,10 @@ def test_no_bytes_whatever_fail_other_than_with_400(body, length):
 
 
 @settings(max_examples=100, deadline=None)
-@given(values=st.lists(st.floats(width=32), min_size=1, max_size=20), texts=st.lists(st.text(max_size=9), max_size=5))
+@given(
+    values=st.lists(st.floats(width=32), min_size=1, max_size=20),
+    texts=st.lists(st.text(max_size=9), max_size=5),
+)
 def test_what_is_encoded_as_binary_decodes_to_the_same(values, texts):
     request = decode(
         json.dumps(

@@ -181,8 +181,10 @@ def test_files_arrive_as_the_documented_mapping(tmp_path):
         """
         class Files(XgSklServingBaseService):
             def _preprocess(self, data):
-                return {key: {name: len(file.read()) for name, file in files.items()} if isinstance(files, dict)
-                        else files for key, files in data.items()}
+                return {key: self.sizes(value) if isinstance(value, dict) else value
+                        for key, value in data.items()}
+            def sizes(self, files):
+                return {name: len(file.read()) for name, file in files.items()}
             def _inference(self, data):
                 return data
             def _postprocess(self, data):
@@ -199,7 +201,9 @@ def test_files_arrive_as_the_documented_mapping(tmp_path):
         missing = post("/", files={"other": ("a.png", content)})
         text = post("/", data={"images": "x"}, files={"other": ("a", b"")})
         json_body = post("/", json={"images": "x"})
-        broken = post("/", content=b"--x\r\nnonsense", headers={"content-type": "multipart/form-data; boundary=x"})
+        broken = post(
+            "/", content=b"--x\r\nnonsense", headers={"content-type": "multipart/form-data; boundary=x"}
+        )
         no_boundary = post("/", content=b"x", headers={"content-type": "multipart/form-data"})
         too_many = post("/", files=[("images", (f"{n}.png", b"")) for n in range(300)])
     assert answer.json() == {"images": {"图.png": 300_000}, "note": "hello"}

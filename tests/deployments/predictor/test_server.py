@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
 import textwrap
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import httpx
 import jsonschema
 import pytest
 
-from .conftest import Running, make_package, predictor, table_api, until, wait_until_ready
+from .conftest import REPOSITORY, Running, make_package, predictor, table_api, until, wait_until_ready
 
 HEAD = "from model_service.python_model_service import XgSklServingBaseService\n"
 ECHO = HEAD + textwrap.dedent(
@@ -38,8 +39,12 @@ ECHO = HEAD + textwrap.dedent(
 @pytest.fixture(scope="module")
 def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A server that checks the documented table and gives the body back."""
-    package = make_package(tmp_path_factory.mktemp("echo"), "Scikit_Learn", model={}, code=ECHO, api=table_api())
-    with predictor(package, "Scikit_Learn", "--name", "echo", "--version", "1.2.3", "--limit-bytes", "100000") as one:
+    package = make_package(
+        tmp_path_factory.mktemp("echo"), "Scikit_Learn", model={}, code=ECHO, api=table_api()
+    )
+    with predictor(
+        package, "Scikit_Learn", "--name", "echo", "--version", "1.2.3", "--limit-bytes", "100000"
+    ) as one:
         yield one
 
 
@@ -54,7 +59,11 @@ def row(**cells: object) -> dict:
         ({}, "at $:", "rule required"),
         ({"data": 5}, "at $.data:", "rule type"),
         ({"data": {"req_data": [row(petal_len="long")]}}, "at $.data.req_data[0].petal_len:", "rule type"),
-        ({"data": {"req_data": [row(), row(petal_wid=None)]}}, "at $.data.req_data[1].petal_wid:", "rule type"),
+        (
+            {"data": {"req_data": [row(), row(petal_wid=None)]}},
+            "at $.data.req_data[1].petal_wid:",
+            "rule type",
+        ),
         ({"data": {"req_data": [row(), {}]}}, "at $.data.req_data[1]:", "rule required"),
     ],
 )
@@ -85,7 +94,12 @@ def test_a_form_for_a_json_api_is_415(echo):
 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
-    [("GET", "/", "POST"), ("DELETE", "/", "POST"), ("POST", "/health", "GET"), ("GET", "/v2/models/echo/infer", "POST")],
+    [
+        ("GET", "/", "POST"),
+        ("DELETE", "/", "POST"),
+        ("POST", "/health", "GET"),
+        ("GET", "/v2/models/echo/infer", "POST"),
+    ],
 )
 def test_a_wrong_method_is_405_and_names_the_right_one(echo, method, path, allowed):
     answer = echo.client.request(method, path)
@@ -94,7 +108,9 @@ def test_a_wrong_method_is_405_and_names_the_right_one(echo, method, path, allow
     assert allowed in answer.headers["allow"]
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/v2/models/other", "/v2/models/echo/versions/9/ready", "/../etc/passwd"])
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/v2/models/other", "/v2/models/echo/versions/9/ready", "/../etc/passwd"]
+)
 def test_an_unknown_address_is_404(echo, path):
     answer = echo.client.get(path)
     assert answer.status_code == 404
@@ -124,7 +140,12 @@ def test_a_large_body_below_the_limit_arrives_whole(echo):
 
 def test_health_and_readiness_say_so(echo):
     assert echo.client.get("/health").json() == {"health": "true"}
-    for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/echo/ready", "/v2/models/echo/versions/1.2.3/ready"):
+    for path in (
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2/models/echo/ready",
+        "/v2/models/echo/versions/1.2.3/ready",
+    ):
         assert echo.client.get(path).status_code == 200
 
 
@@ -164,7 +185,11 @@ def test_the_description_holds_the_declared_schemas(echo):
 
 
 def test_a_get_api_takes_its_parameters_from_the_address(tmp_path):
-    schema = {"type": "object", "properties": {"n": {"type": "integer"}, "deep": {"type": "boolean"}}, "required": ["n"]}
+    schema = {
+        "type": "object",
+        "properties": {"n": {"type": "integer"}, "deep": {"type": "boolean"}},
+        "required": ["n"],
+    }
     api = {"url": "/", "method": "get", "request": {"Content-type": "application/json", "data": schema}}
     package = make_package(tmp_path / "p", "Scikit_Learn", model={}, code=ECHO, api=api)
     with predictor(package, "Scikit_Learn") as running:
@@ -280,26 +305,47 @@ def test_an_address_that_cannot_be_bound_is_one_clear_line(tmp_path):
 
 def test_tcp_works_for_development(tmp_path):
     package = make_package(tmp_path / "p", "Scikit_Learn", model={}, code=ECHO)
-    command = ["--package", str(package), "--engine", "Scikit_Learn", "--port", "0"]
-    with predictor(package, "Scikit_Learn", wait=False) as other:
-        other.process.kill()
-        import subprocess
-        import sys
+    command = [
+        sys.executable,
+        "-m",
+        "deployments.predictor",
+        "--package",
+        str(package),
+        "--engine",
+        "Scikit_Learn",
+    ]
+    process = subprocess.Popen([*command, "--port", "0"], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    try:
+        ready = next(line for line in process.stderr if "ready on" in line)
+        address = ready.rpartition(" ")[2].strip()
+        assert httpx.get(f"http://{address}/health").json() == {"health": "true"}
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
+        process.stderr.close()
 
-        from .conftest import PREDICTOR
 
-        process = subprocess.Popen(
-            [sys.executable, "-m", "predictor", *command],
-            cwd=PREDICTOR.parent,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": ""},
-        )
-        try:
-            ready = next(line for line in process.stderr if "ready on" in line)
-            address = ready.rpartition(" ")[2].strip()
-            assert httpx.get(f"http://{address}/health").json() == {"health": "true"}
-        finally:
-            process.terminate()
-            assert process.wait(20) == 0
-            process.stderr.close()
+def test_modules_of_a_model_that_are_named_like_those_of_the_server_do_no_harm(tmp_path):
+    schema = {"type": "object", "properties": {"images": {"type": "file"}}}
+    api = {"url": "/", "method": "post", "request": {"Content-type": "multipart/form-data", "data": schema}}
+    code = "import queue_of_mine, application\n" + ECHO.replace("data.parsed", "sorted(data)")
+    package = make_package(tmp_path / "p", "Scikit_Learn", model={}, code=code, api=api)
+    (package / "model" / "queue_of_mine.py").touch()
+    for name in (
+        "application",
+        "selectors",
+        "socket",
+        "queue",
+        "signal",
+        "resource",
+        "forms",
+        "schema",
+        "orjson",
+    ):
+        (package / "model" / f"{name}.py").write_text("")
+    with predictor(package, "Scikit_Learn") as running:
+        answer = running.client.post("/", files={"images": ("a", b"b")})
+        assert answer.json() == ["images"]
+        assert running.client.get("/metrics").status_code == 200
+        assert running.client.get("/openapi.json").status_code == 200
+        assert running.stop() == 0

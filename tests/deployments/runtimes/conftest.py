@@ -34,6 +34,7 @@ class Bench:
     runtime: Runtime
     kill: Callable[[str], None]
     release: Callable[[str], None]
+    lines: int = 1  # that an instance has written when it is ready
     var: Path | None = None
     stack: Stack | None = None
 
@@ -146,7 +147,7 @@ def process_bench(supervised: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterato
     def release(id: str) -> None:
         (supervised.var / f"release-{id}").touch()
 
-    bench = Bench(runtime, kill, release, supervised.var, supervised)
+    bench = Bench(runtime, kill, release, 3, supervised.var, supervised)
     yield bench
     for left in runtime.list():
         release(left.id)

@@ -69,7 +69,7 @@ def test_an_instance_that_cannot_load_is_given_up_with_a_reason(bench: Bench) ->
     assert seen.state == "crashed"
     assert seen.restarts == 1
     assert seen.detail
-    assert "cannot load" in [line.text for line in bench.runtime.logs(id)]
+    until(lambda: "cannot load" in [line.text for line in bench.runtime.logs(id)])
     bench.gone(id)
 
 
@@ -142,7 +142,7 @@ def test_an_id_can_be_started_again_before_what_is_left_of_it_was_removed(bench:
 def test_logs_are_in_order_and_can_be_cut(bench: Bench) -> None:
     before = datetime.now(UTC) - timedelta(seconds=1)
     id = bench.ready()
-    lines = bench.runtime.logs(id)
+    lines = until(lambda: len(bench.runtime.logs(id)) >= bench.lines and bench.runtime.logs(id))
     assert "starting" in lines[0].text
     assert [line.at for line in lines] == sorted(line.at for line in lines)
     assert bench.runtime.logs(id, tail=1) == lines[-1:]
@@ -158,6 +158,7 @@ def test_logs_stay_when_the_instance_is_gone_until_the_service_is_forgotten(benc
     other = bench.ready(service_id="another-service")
     bench.gone(id)
     assert bench.runtime.logs(id)
+    until(lambda: bench.runtime.logs(other))
     bench.runtime.forget(bench.spec().service_id)
     assert bench.runtime.logs(id) == []
     assert bench.runtime.logs(other)

@@ -215,8 +215,10 @@ def test_a_new_supervisord_starts_no_instance_of_the_last_one(process_bench: Ben
 
 def test_lines_without_a_time_stamp_have_the_one_before(process_bench: Bench) -> None:
     id = process_bench.ready()
+    line = "a line without a time stamp, 中文"
+    until(lambda: line in [one.text for one in process_bench.runtime.logs(id)])
     lines = process_bench.runtime.logs(id)
-    index = next(i for i, line in enumerate(lines) if line.text == "a line without a time stamp, 中文")
+    index = [one.text for one in lines].index(line)
     assert lines[index].at == lines[index - 1].at is not None
 
 
@@ -226,6 +228,7 @@ def test_logs_go_on_across_rotated_files(process_bench: Bench) -> None:
     name = f"{process_bench.spec().service_id}.{id}.log"
     (folder / f"{name}.1").write_text("2020-01-01T00:00:01Z second\n")
     (folder / f"{name}.2").write_text("2020-01-01T00:00:00Z first\n")
+    until(lambda: "loading as ready" in process_bench.runtime.logs(id)[-2].text)  # the file of today, last
     assert [line.text[-6:] for line in process_bench.runtime.logs(id)[:2]] == [" first", "second"]
 
 

@@ -74,7 +74,7 @@ def sandboxed(supervised: Stack, settings: Any, tmp_path: Path) -> Iterator[Benc
     (tmp_path / "secret.key").write_text("secret")
     client = supervised.supervisor()
     runtime = ProcessRuntime(supervised.var, supervised.run, client, compose_launch, launch.launcher_argv)
-    bench = Bench(runtime, lambda id: None, lambda id: None, supervised.var, supervised)
+    bench = Bench(runtime, lambda id: None, lambda id: None, 2, supervised.var, supervised)
     yield bench
     for left in runtime.list():
         bench.gone(left.id, 0)
@@ -105,7 +105,7 @@ def test_an_instance_serves_from_inside_the_sandbox(
     # What it is started from again is out of its reach: else the next start could leave the sandbox.
     assert (facts["own description"], facts["program description"]) == ("PermissionError", "PermissionError")
     assert facts["secret"] == "PermissionError"
-    assert any(line.text == "loaded 模型" for line in sandboxed.runtime.logs(id))
+    until(lambda: "loaded 模型" in [line.text for line in sandboxed.runtime.logs(id)])
     sandboxed.gone(id)
     assert not scratch.exists()
 
@@ -124,7 +124,7 @@ def test_an_environment_that_is_gone_is_given_up_with_the_reason_in_the_log(
     monkeypatch.setattr("deployments.runtimes.process.START_RETRIES", 0)
     id = sandboxed.started(package_dir=tmp_path, environment_dir=tmp_path / "gone", envs={})
     until(lambda: sandboxed.seen(id).gave_up)
-    assert any(str(tmp_path / "gone") in line.text for line in sandboxed.runtime.logs(id))
+    until(lambda: any(str(tmp_path / "gone") in line.text for line in sandboxed.runtime.logs(id)))
 
 
 def test_a_stopped_instance_leaves_its_socket_folder_too(
