@@ -51,7 +51,16 @@ class OperationLineInline(ReadOnly, admin.TabularInline):
 
 @admin.register(Operation)
 class OperationAdmin(ReadOnly, admin.ModelAdmin):
-    list_display = ["kind", "target_name", "state", "attempt", "workspace", "actor", "created_at", "finished_at"]
+    list_display = [
+        "kind",
+        "target_name",
+        "state",
+        "attempt",
+        "workspace",
+        "actor",
+        "created_at",
+        "finished_at",
+    ]
     list_filter = ["state", "kind", "workspace"]
     list_select_related = ["workspace", "actor"]
     search_fields = ["target_name", "id", "target_id"]

@@ -11,7 +11,9 @@ from console.models import AuditEntry, Workspace
 origin: ContextVar[str | None] = ContextVar("origin", default=None)
 
 
-def record(verb: str, target: Any = None, *, actor: Any, workspace: Workspace | None = None, **data: Any) -> None:
+def record(
+    verb: str, target: Any = None, *, actor: Any, workspace: Workspace | None = None, **data: Any
+) -> None:
     """Write one entry in the current transaction. `verb` is namespaced, such as `service.stop`; `data` is JSON-able
     and must hold no secret."""
     AuditEntry.objects.create(

@@ -57,7 +57,9 @@ class Lifecycle:
         self.table: dict[tuple[str, str], str] = {
             (source, trigger): to for trigger, ways in table.items() for source, to in ways.items()
         }
-        unknown = {name for (source, _), to in self.table.items() for name in (source, to)} - set(self.statuses)
+        unknown = {name for (source, _), to in self.table.items() for name in (source, to)} - set(
+            self.statuses
+        )
         if unknown:
             raise ValueError(f"statuses without a description: {sorted(unknown)}")
         self.triggers: tuple[str, ...] = tuple(table)

@@ -140,4 +140,6 @@ def _lost(message: Message) -> list[str]:
     originals = message.id if isinstance(message.id, (tuple, list)) else (message.id,)
     strings = message.string if isinstance(message.string, (tuple, list)) else (message.string,)
     wanted = set(PLACEHOLDER.findall(originals[-1]))
-    return [f"placeholders differ ({string})" for string in strings if set(PLACEHOLDER.findall(string)) != wanted]
+    return [
+        f"placeholders differ ({string})" for string in strings if set(PLACEHOLDER.findall(string)) != wanted
+    ]

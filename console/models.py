@@ -62,6 +62,9 @@ class SignInLink(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
     expires_at = models.DateTimeField()
 
+    def __str__(self) -> str:
+        return f"{self.user} until {self.expires_at}"
+
 
 class Tracked(models.Model):
     """Something with a status: its value changes only through `console.lifecycle.fire`."""
@@ -117,6 +120,9 @@ class TransitionEvent(models.Model):
         ]
         indexes = [models.Index(fields=["subject", "-created_at"], name="%(app_label)s_%(class)s_time")]
 
+    def __str__(self) -> str:
+        return self.code
+
     @property
     def problem(self) -> Problem | None:
         """The problem that an abnormal event tells."""
@@ -127,9 +133,6 @@ class TransitionEvent(models.Model):
         """What happened, in the reader's language."""
         told = registered().get(self.code)
         return fill(told.cause, self.params) if told else self.code
-
-    def __str__(self) -> str:
-        return self.code
 
 
 class Operation(models.Model):
@@ -184,7 +187,9 @@ class Operation(models.Model):
         verbose_name_plural = _("jobs")
         constraints = [
             models.UniqueConstraint(
-                fields=["kind", "target_id"], condition=Q(state__in=["queued", "running"]), name="console_one_live"
+                fields=["kind", "target_id"],
+                condition=Q(state__in=["queued", "running"]),
+                name="console_one_live",
             ),
         ]
         indexes = [

@@ -18,6 +18,7 @@ from typing import Any
 
 from celery import current_app
 from celery.exceptions import SoftTimeLimitExceeded
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q
 from django.utils import timezone
@@ -29,7 +30,7 @@ from console.problems import Problem, ProblemError, register
 
 log = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=settings.SLIPWAY_LEASE_SECONDS)
 SLICE_SECONDS = 45.0
 MOST_ATTEMPTS = 5
 RESEND_AFTER = timedelta(seconds=60)
@@ -367,7 +368,9 @@ def sweep() -> dict[str, int]:
                 ):
                     _tell_target(operation, problem)
                     counts["given_up"] += 1
-        elif held.update(state=Operation.QUEUED, lease_owner="", lease_until=None, not_before=None, sent_at=None):
+        elif held.update(
+            state=Operation.QUEUED, lease_owner="", lease_until=None, not_before=None, sent_at=None
+        ):
             counts["taken_back"] += 1
     waiting = Operation.objects.filter(
         Q(not_before=None) | Q(not_before__lte=now),

@@ -31,7 +31,9 @@ def seed() -> None:
 
 def _seed_admin(workspace: Workspace) -> None:
     users = get_user_model()
-    admin, made = users.objects.get_or_create(username="admin", defaults={"is_staff": True, "is_superuser": True})
+    admin, made = users.objects.get_or_create(
+        username="admin", defaults={"is_staff": True, "is_superuser": True}
+    )
     password = settings.SLIPWAY_ADMIN_PASSWORD
     if password and not admin.check_password(password):
         admin.set_password(password)

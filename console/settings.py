@@ -126,6 +126,9 @@ STORAGES = {
     },
 }
 
+# How long a worker may be silent before its work is taken back (design §4).
+SLIPWAY_LEASE_SECONDS = env.integer("SLIPWAY_LEASE_SECONDS", 60)
+
 # Celery delivers; Operation rows are the truth (design §4).
 REDIS_SOCKET = SLIPWAY_RUN / "redis.sock"
 REDIS_PASSWORD_FILE = SLIPWAY_VAR / "secrets" / "redis"
@@ -216,5 +219,9 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.text("SLIPWAY_LOG_LEVEL", "INFO")},
-    "loggers": {"django.request": {"level": "ERROR"}, "boto3": {"level": "WARNING"}, "botocore": {"level": "WARNING"}},
+    "loggers": {
+        "django.request": {"level": "ERROR"},
+        "boto3": {"level": "WARNING"},
+        "botocore": {"level": "WARNING"},
+    },
 }

@@ -146,7 +146,9 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 def server_error(request: HttpRequest) -> HttpResponse:
     """A bug: the page shows a number that the log tells the rest of. Touches neither session nor database."""
     error_id = secrets.token_hex(4)
-    log.error("error %s at %s %s; its traceback is the one just before", error_id, request.method, request.path)
+    log.error(
+        "error %s at %s %s; its traceback is the one just before", error_id, request.method, request.path
+    )
     return HttpResponse(loader.get_template("500.html").render({"error_id": error_id}), status=500)
 
 

@@ -10,8 +10,11 @@ from console.problems import register
 Text = str | Promise
 
 
-def _service(reason: str, cause: Text, fix: Text = "", documented: str = "", http: int = 400) -> None:
-    register(f"deployments.{reason}", cause=cause, fix=fix, documented=documented, http=http)
+def _service(
+    reason: str, cause: Text, fix: Text = "", documented: str = "", http: int = 400, title: Text = ""
+) -> None:
+    code = f"deployments.{reason}"
+    register(code, title=title, cause=cause, fix=fix, documented=documented, http=http)
 
 
 # Refusals of what was asked for.
@@ -29,6 +32,7 @@ _service(
     _("Delete a service that is no longer needed."),
     "ModelArts.3520",
     409,
+    title=_("Too many services"),
 )
 _service(
     "version.missing",
@@ -111,6 +115,7 @@ _service(
     "confirmation.stale",
     _("What was confirmed is older than an hour, or was changed on the way."),
     _("Check the form and confirm again."),
+    title=_("Please confirm again"),
 )
 
 # What a deployment can meet.
@@ -119,26 +124,31 @@ _service(
     "service.timed_out",
     _("The service was not ready within %(minutes)s minutes. %(detail)s"),
     _("See the logs of its instances. Raise the timeout or correct the model, then start it again."),
+    title=_("The deployment has failed"),
 )
 _service(
     "service.kept_crashing",
     _("%(failures)s instances one after the other could not be kept running. %(detail)s"),
     _("See the logs of its instances. Correct the model or its environment variables, then start it again."),
+    title=_("The deployment has failed"),
 )
 _service(
     "service.rolled_back",
     _("Configuration %(failed)s could not be brought up, so the service returned to configuration %(good)s."),
     _("The events before this one tell why. Correct the configuration, then modify the service again."),
+    title=_("The update was taken back"),
 )
 _service(
     "service.lost",
     _("%(ready)s of %(wanted)s instances are ready."),
     _("Lost instances are started again. If this goes on, see their logs."),
+    title=_("Instances are missing"),
 )
 _service(
     "service.not_converged",
     _("The work on this service was interrupted: %(reason)s"),
     _("It is taken up again within a minute."),
+    title=_("The work was interrupted"),
 )
 _service(
     "instance.restarted",
@@ -178,18 +188,21 @@ _service(
     _("The gateway does not answer, so calls still go where they went before: %(detail)s"),
     _("This is tried again by itself. If it lasts, an operator should look at the gateway's log."),
     http=503,
+    title=_("The gateway does not answer"),
 )
 _service(
     "gateway.rejected",
     _("The gateway refuses the new routes: %(detail)s"),
     _("This is tried again by itself. If it lasts, an operator should look at the gateway's log."),
     http=503,
+    title=_("The gateway refuses the routes"),
 )
 _service(
     "runtime.unreachable",
     _("The process manager does not answer: %(detail)s"),
     _("This is tried again by itself. If it lasts, an operator should look at its log."),
     http=503,
+    title=_("The process manager does not answer"),
 )
 _service(
     "environment.missing",
@@ -203,23 +216,27 @@ _service(
     "prediction.not_json",
     _("The request is not valid JSON: %(detail)s"),
     _("Correct it and send it again."),
+    title=_("The input cannot be sent"),
 )
 _service(
     "prediction.value",
     _("%(name)s: %(value)s is not a value of the type %(kind)s."),
     _("Correct it and send it again."),
+    title=_("The input cannot be sent"),
 )
 _service(
     "prediction.too_large",
     _("The file or text is larger than %(limit)s."),
     _("Send it to the API address by a program; the limit there is higher."),
     http=413,
+    title=_("The input cannot be sent"),
 )
 _service(
     "prediction.unreachable",
     _("The gateway did not answer: %(detail)s"),
     _("Try again. If it lasts, an operator should look at the gateway's log."),
     http=502,
+    title=_("The gateway does not answer"),
 )
 _service(
     "prediction.path",

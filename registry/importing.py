@@ -33,6 +33,7 @@ from registry.storage import StoredFile
 PASSING = {
     "registry.source.unreachable",
     "registry.source.truncated",
+    "registry.storage.unreachable",
     "registry.environment.index_unreachable",
     "registry.environment.timed_out",
 }

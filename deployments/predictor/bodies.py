@@ -53,7 +53,8 @@ def head_length(headers: dict[bytes, bytes]) -> int | None:
 
 
 async def _fill(receive: Callable, body: bytes, size: int, padding: int) -> memoryview:
-    # numpy, because a bytearray is filled with zeros first; every byte is written below, the parser sees to it.
+    # numpy, because a bytearray is filled with zeros first; every byte is written below, the parser sees to
+    # it.
     whole = memoryview(np.empty(padding + size, dtype=np.uint8))[padding:]
     at = len(body)
     whole[:at] = body

@@ -78,7 +78,9 @@ def visit(stack: LiveStack, chromium: Browser, tmp_path: Path) -> Iterator[Calla
         page = context.new_page()
         page.on(
             "console",
-            lambda message: errors.append(f"{message.text} {message.location}") if message.type == "error" else None,
+            lambda message: (
+                errors.append(f"{message.text} {message.location}") if message.type == "error" else None
+            ),
         )
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(sign_in_link(stack))

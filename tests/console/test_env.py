@@ -60,7 +60,9 @@ def test_a_value_may_come_from_a_file(tmp_path: Path, monkeypatch: pytest.Monkey
     assert env.text("SLIPWAY_X") == "hidden"
 
 
-@pytest.mark.parametrize(("value", "means"), [("1", True), ("on", True), ("0", False), ("No", False), ("", False)])
+@pytest.mark.parametrize(
+    ("value", "means"), [("1", True), ("on", True), ("0", False), ("No", False), ("", False)]
+)
 def test_flags(value: str, means: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLIPWAY_X", value)
     assert env.flag("SLIPWAY_X") is means

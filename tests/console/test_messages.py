@@ -18,7 +18,9 @@ def test_the_catalogue_is_whole(language: str) -> None:
 
 def test_strings_are_found_in_code_and_templates(tmp_path: Path) -> None:
     (tmp_path / "console").mkdir()
-    (tmp_path / "console" / "a.py").write_text('x = _("One")\ny = pgettext("noun", "Deploy")\nngettext("%(n)s day", "%(n)s days", 2)\n')
+    (tmp_path / "console" / "a.py").write_text(
+        'x = _("One")\ny = pgettext("noun", "Deploy")\nngettext("%(n)s day", "%(n)s days", 2)\n'
+    )
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates" / "a.html").write_text(
         "<p>\n   {% translate 'Two' %}\n {% blocktranslate trimmed %}Three\n  lines{% endblocktranslate %}</p>"

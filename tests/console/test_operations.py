@@ -23,7 +23,9 @@ KIND = "tests.work"
 def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, str]]:
     """What the kind's `failed` callback was told."""
     heard: list[tuple[Any, str]] = []
-    kind = Kind(KIND, "Work", failed=lambda op, problem: heard.append((op.pk, problem.code)), is_cancellable=True)
+    kind = Kind(
+        KIND, "Work", failed=lambda op, problem: heard.append((op.pk, problem.code)), is_cancellable=True
+    )
     monkeypatch.setitem(operations.kinds, KIND, kind)
     return heard
 
@@ -71,7 +73,9 @@ def test_after_the_end_a_new_one_is_opened(workspace: Any, operation: Operation)
 
 
 def test_work_done_is_succeeded(operation: Operation) -> None:
-    assert operations.run(operation.pk, lambda lease: lease.beat(done=5, total=5, unit="bytes")) == "succeeded"
+    assert (
+        operations.run(operation.pk, lambda lease: lease.beat(done=5, total=5, unit="bytes")) == "succeeded"
+    )
     row = now(operation)
     assert (row.state, row.done, row.total, row.attempt) == ("succeeded", 5, 5, 1)
     assert row.finished_at is not None and row.lease_owner == ""
@@ -111,7 +115,9 @@ def test_a_stale_worker_that_finishes_changes_nothing(operation: Operation) -> N
     assert now(operation).state == "running"
 
 
-def test_a_slice_that_is_over_goes_on_at_once(operation: Operation, sent: Any, django_capture_on_commit_callbacks: Any) -> None:
+def test_a_slice_that_is_over_goes_on_at_once(
+    operation: Operation, sent: Any, django_capture_on_commit_callbacks: Any
+) -> None:
     def work(lease: Any) -> None:
         raise Again
 
@@ -203,7 +209,9 @@ def test_cancelling_a_running_one_stops_it_at_its_next_beat(operation: Operation
     assert not operations.request_cancel(operation)
 
 
-def test_beats_in_quick_succession_cost_one_write(operation: Operation, django_assert_num_queries: Any) -> None:
+def test_beats_in_quick_succession_cost_one_write(
+    operation: Operation, django_assert_num_queries: Any
+) -> None:
     lease = operations.claim(operation.pk)
     assert lease is not None
     lease.beat(done=1, total=100, unit="bytes", stage="copy")
@@ -244,7 +252,9 @@ def test_the_sweep_gives_up_after_five_lost_workers(operation: Operation, told: 
     assert told == [(operation.pk, "worker.lost")]
 
 
-def test_a_broker_that_is_away_loses_nothing(workspace: Any, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any) -> None:
+def test_a_broker_that_is_away_loses_nothing(
+    workspace: Any, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise ConnectionError("redis is away")
 

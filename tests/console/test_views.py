@@ -130,7 +130,9 @@ def test_a_poll_that_finds_nothing_new_answers_204(client: Any, operation: Opera
     assert final.status_code == 200 and b"hx-trigger" not in final.content
 
 
-def test_a_developer_cancels_a_job_and_the_audit_trail_says_so(client: Any, operation: Operation, owner: Any) -> None:
+def test_a_developer_cancels_a_job_and_the_audit_trail_says_so(
+    client: Any, operation: Operation, owner: Any
+) -> None:
     client.force_login(owner)
     answer = client.post(reverse("job_cancel", args=[operation.pk]))
     assert answer.status_code == 303
@@ -182,7 +184,9 @@ def test_a_missing_page_is_a_page(client: Any, owner: Any) -> None:
     assert answer.status_code == 404 and "<h1" in answer.content.decode()
 
 
-def test_a_bug_shows_a_number_that_the_log_knows(client: Any, owner: Any, monkeypatch: Any, caplog: Any) -> None:
+def test_a_bug_shows_a_number_that_the_log_knows(
+    client: Any, owner: Any, monkeypatch: Any, caplog: Any
+) -> None:
     def fail(*args: Any, **kwargs: Any) -> None:
         raise ZeroDivisionError("secret inside")
 

@@ -486,7 +486,11 @@ def test_an_s3_server_that_is_away_is_waited_for(
     workspace: Workspace, owner: Any, admin_user: Any, plain_doors: Any
 ) -> None:
     connection = services.create_connection(
-        actor=admin_user, workspace=workspace, name="s3", kind="s3", endpoint=f"http://127.0.0.1:{free_port()}"
+        actor=admin_user,
+        workspace=workspace,
+        name="s3",
+        kind="s3",
+        endpoint=f"http://127.0.0.1:{free_port()}",
     )
     version = again(owner, connection)
     operation = operation_of(version)

@@ -33,7 +33,9 @@ GOOD = {version_life.PUBLISHED, service_life.RUNNING, service_life.STOPPED}
 
 
 class Command(BaseCommand):
-    help = "Import an example, deploy it, predict, change to 2 instances, stop; print the seconds of each step."
+    help = (
+        "Import an example, deploy it, predict, change to 2 instances, stop; print the seconds of each step."
+    )
 
     def add_arguments(self, parser: Any) -> None:
         parser.add_argument("--keep", action="store_true", help="leave the stopped service in place")

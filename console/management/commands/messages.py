@@ -14,7 +14,9 @@ class Command(BaseCommand):
     help = "Extract translatable strings, merge them into the catalogues and compile these."
 
     def add_arguments(self, parser: Any) -> None:
-        parser.add_argument("--check", action="store_true", help="write nothing; fail on missing or stale strings")
+        parser.add_argument(
+            "--check", action="store_true", help="write nothing; fail on missing or stale strings"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         for language in messages.LANGUAGES:

@@ -1,8 +1,8 @@
-"""Not imported: the text of this file runs inside the sandbox while an evil model is unpickled (test_sandbox).
+"""Not imported: the text of this file runs inside the sandbox while an evil model is unpickled
+(test_sandbox).
 
-Every attempt ends as ``refused: …`` or ``DONE: …``; `model` tells them all as its prediction. ``TARGETS`` is put into
-the namespace by the test.
-"""
+Every attempt ends as ``refused: …`` or ``DONE: …``; `model` tells them all as its prediction. ``TARGETS``
+is put into the namespace by the test."""
 
 import ctypes
 import json
