@@ -8,7 +8,7 @@ STARTED_AT := $(shell date +%s)
 RUN_STAMP := .venv/slipway-run-$(shell cksum < requirements.txt | tr -dc 0-9)
 DEV_STAMP := .venv/slipway-dev-$(shell cksum < requirements-dev.txt | tr -dc 0-9)
 
-.PHONY: run test lint format bench screenshots demo checklist clean
+.PHONY: run test lint format bench screenshots demo clean
 
 run: $(RUN_STAMP)
 	@SLIPWAY_STARTED_AT=$(STARTED_AT) $(VENV) manage.py up
@@ -35,11 +35,7 @@ bench: $(DEV_STAMP)
 
 # Every page, both languages, both colour schemes -> var/screenshots.
 screenshots: $(DEV_STAMP)
-	$(VENV) manage.py screenshots
-
-# The rows of the feature checklist in scope that no passing test proves.
-checklist: $(DEV_STAMP)
-	$(VENV) manage.py checklist
+	$(VENV) -m tests.browser.screenshots
 
 # Keeps var: that is people's work.
 clean:

@@ -13,7 +13,7 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 
 from console.access import visible_to
-from console.models import Operation, Workspace
+from console.models import Workspace
 from deployments import doors, lifecycle
 from deployments.models import (
     Instance,
@@ -24,7 +24,6 @@ from deployments.models import (
     Specification,
 )
 from deployments.runtimes.base import LogLine, RuntimeUnreachable
-from registry.models import Version
 
 SERVICE_SORTS = {
     "name": [Lower("name"), "pk"],
@@ -105,11 +104,6 @@ def instances_of(service: Service) -> list[Instance]:
     return here + list(rows.filter(status=lifecycle.GONE).order_by("-status_since")[:FORMER_INSTANCES])
 
 
-def operation_of(service: Service) -> Operation | None:
-    """The work that is going on for a service, or the last that was."""
-    return Operation.objects.filter(target_id=service.pk).order_by("-created_at").first()
-
-
 @dataclass(frozen=True)
 class Logs:
     """The lines of one instance, or why there are none."""
@@ -132,8 +126,3 @@ def logs_of(instance: Instance | None, minutes: int) -> Logs:
 def open_specifications() -> list[Specification]:
     """The sizes of compute nodes that may be chosen."""
     return list(Specification.objects.filter(is_open=True))
-
-
-def services_using(version: Version) -> QuerySet[Service]:
-    """The services that have `version` in a configuration, present or earlier."""
-    return Service.objects.filter(revisions__targets__version=version).distinct().order_by("name")

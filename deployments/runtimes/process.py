@@ -314,7 +314,8 @@ def _facts_of(spec: InstanceSpec) -> _Facts:
 
 def _state(process: Process | None, stopping: bool, asked_at: float) -> tuple[State, str, float | None]:
     """The state of an instance, why, and since when."""
-    if process is None:
+    if process is None or (process.state == "STOPPED" and not process.started):
+        # Whoever was starting it may have been killed between describing, adding and starting it.
         young = not stopping and time.time() - asked_at < HALF_STARTED_SECONDS
         return ("starting" if young else "gone"), "", asked_at
     if process.state in ("STARTING", "RUNNING"):
@@ -322,6 +323,6 @@ def _state(process: Process | None, stopping: bool, asked_at: float) -> tuple[St
     if process.state == "STOPPING":
         return "stopping", "", float(process.started)
     if process.state == "STOPPED":
-        return ("gone", "", float(process.ended)) if process.started else ("starting", "", asked_at)
+        return "gone", "", float(process.ended)
     detail = process.error or f"exit status {process.exit_status}"  # EXITED, BACKOFF, FATAL
     return ("gone" if stopping else "crashed"), detail, float(process.ended) or None

@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from console.models import Operation
 from deployments import selectors, services
 from deployments.models import Service
 from tests.deployments.making import make_running, make_service, names_of, work_on
-from tests.factories import make_version, make_workspace
+from tests.factories import make_workspace
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("specification")]
 
@@ -92,18 +91,3 @@ def test_logs_are_read_and_a_runtime_that_is_away_is_told(owner, workspace, runt
 
     monkeypatch.setattr(runtime, "logs", away)
     assert selectors.logs_of(instance, 5).detail == "no supervisord"
-
-
-def test_the_services_of_a_version_are_found_in_earlier_configurations_too(
-    owner, workspace, runtime, gateway
-):
-    one, two = make_version(workspace, owner), make_version(workspace, owner)
-    service = make_running(owner, workspace, version=one)
-    services.modify(actor=owner, service=service, targets=[services.TargetSpec(two.pk)])
-    assert list(selectors.services_using(one)) == [service]
-    assert list(selectors.services_using(two)) == [service]
-
-
-def test_the_work_on_a_service_is_found(owner, workspace):
-    service = make_service(owner, workspace)
-    assert selectors.operation_of(service) == Operation.objects.get()

@@ -135,12 +135,20 @@ def test_two_workers_that_start_the_same_instance_start_one(process_bench: Bench
     assert [path.name for path in (process_bench.var / "instances").iterdir()] == [spec.id]
 
 
+@pytest.mark.parametrize("killed_at", ["add", "start"])
 def test_a_start_that_was_killed_half_way_is_completed_by_the_next(
-    process_bench: Bench, monkeypatch: pytest.MonkeyPatch
+    process_bench: Bench, monkeypatch: pytest.MonkeyPatch, killed_at: str
 ) -> None:
     spec = process_bench.spec()
+    asked = process_bench.runtime._ask
+
+    def ask(call: Any, *params: Any) -> Any:
+        if call.__name__ == killed_at:
+            raise KeyboardInterrupt
+        return asked(call, *params)
+
     with monkeypatch.context() as patch:
-        patch.setattr(process_bench.runtime, "_ask", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(process_bench.runtime, "_ask", ask)
         with pytest.raises(KeyboardInterrupt):
             process_bench.runtime.start(spec)
     assert process_bench.seen(spec.id).state == "starting"
