@@ -7,7 +7,7 @@ Plain ASGI, because a framework's request and response objects cost as much as a
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from time import perf_counter, thread_time
+from time import perf_counter
 from typing import Any
 from urllib.parse import unquote
 
@@ -109,11 +109,9 @@ class Application:
     def _timed(
         self, job: Callable, body: bytes | memoryview, headers: dict[bytes, bytes], scope: dict[str, Any]
     ) -> tuple:
-        # Processor time of this thread: built-in inference never waits for anything else, and on a busy
-        # machine the clock would blame the model for the neighbours.
-        started = thread_time()
+        started = perf_counter()
         answer = job(body, headers, scope)
-        self._pace.took(thread_time() - started, len(body))
+        self._pace.took(perf_counter() - started, len(body))
         return answer
 
     def _declared_job(

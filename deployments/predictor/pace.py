@@ -8,8 +8,10 @@ what it may do next time."""
 
 from __future__ import annotations
 
-_BRIEF_SECONDS = 0.002
-_ENOUGH, _MOST, _PENALTY = 64, 128, 32
+_BRIEF_SECONDS, _LONG_SECONDS = 0.002, 0.02
+_ENOUGH, _MOST = 64, 128
+# A neighbour that takes the processor for a moment looks like a slow call, so one such call decides nothing.
+_PENALTY, _LONG_PENALTY = 4, 64
 _SIZES = 64
 
 
@@ -31,6 +33,6 @@ class Pace:
         at = body_bytes.bit_length()
         score = self._scores[at]
         if seconds > _BRIEF_SECONDS:
-            self._scores[at] = max(0, score - _PENALTY)
+            self._scores[at] = max(0, score - (_PENALTY if seconds < _LONG_SECONDS else _LONG_PENALTY))
         elif self._possible and score < _MOST:
             self._scores[at] = score + 1

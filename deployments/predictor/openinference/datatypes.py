@@ -35,8 +35,7 @@ _CODES = {
     "UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "Q", "INT8": "b", "INT16": "h", "INT32": "i",
     "INT64": "q",     "FP16": "d", "FP32": "f", "FP64": "d",
 }  # fmt: skip
-_NARROW = ("FP32", "FP16")
-_sum = np.add.reduce  # what ndarray.sum calls, without the detour
+_LARGEST = {"FP32": float(np.finfo(np.float32).max), "FP16": float(np.finfo(np.float16).max)}
 _LENGTH = struct.Struct("<I")
 
 
@@ -80,9 +79,7 @@ def from_list(values: Any, datatype: str, shape: tuple[int, ...], where: str) ->
     if datatype == "FP16":
         with np.errstate(over="ignore"):
             flat = flat.astype(np.float16)
-    # JSON cannot hold an infinity, so one here is a number too large for 16 or 32 bits. A finite sum proves
-    # that there is none, in one cheap pass.
-    if datatype in _NARROW and not isfinite(_sum(flat)) and not np.isfinite(flat).all():
+    if datatype in _LARGEST and not _within(values, flat, _LARGEST[datatype]):
         raise bad_request(f"{where}: a value is too large for datatype {datatype}.")
     return flat.reshape(shape)
 
@@ -120,6 +117,15 @@ def to_bytes(values: np.ndarray, datatype: str) -> bytes | memoryview:
         return b"".join(parts)
     values = np.ascontiguousarray(values, dtype=NUMPY[datatype])
     return values.reshape(-1).view(np.uint8).data if values.size else b""
+
+
+def _within(values: list, flat: np.ndarray, largest: float) -> bool:
+    """Whether no number became infinite in 16 or 32 bits; JSON itself cannot hold an infinity."""
+    if len(values) < 512:  # calling into numpy costs more than this
+        return max(values) <= largest and min(values) >= -largest
+    with np.errstate(over="ignore"):
+        # A finite sum proves it in one cheap pass; only a sum that is not asks for every number.
+        return isfinite(np.add.reduce(flat)) or bool(np.isfinite(flat).all())
 
 
 def _flatten(values: list, shape: tuple[int, ...], where: str) -> list:
