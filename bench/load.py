@@ -6,7 +6,8 @@ In the benchmark: `measure`, which runs this file as its own process. By hand::
     python bench/load.py ADDRESS REQUEST_FILE CONNECTIONS SECONDS     ADDRESS: /path/of.sock or host:port
 
 It does not parse answers: the first one's head gives its length, and every later one must be as long and
-begin with the same status line, which holds for one request against one model."""
+begin with the same status line, which holds for one request against one model.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ def request(
 
 def measure(address: str, prepared: bytes, connections: int, seconds: float) -> Result:
     """Load `address` (socket path or host:port) from a separate process. Raises RuntimeError on a wrong
-    answer."""
+    answer.
+    """
     with tempfile.NamedTemporaryFile() as file:
         file.write(prepared)
         file.flush()

@@ -3,7 +3,8 @@
 ``python bench/minimal_app.py MODEL.onnx SOCKET``. No checks, no limits, no counters, no health of its own;
 inference runs right on the event loop. ``POST /`` takes ``{"inputs": {name: nested list}}``; ``POST
 /binary`` the raw FP32 bytes of one 1×3×224×224 tensor; ``POST /json`` ``{"data": [flat list]}`` of the same
-tensor."""
+tensor.
+"""
 
 from __future__ import annotations
 

@@ -57,7 +57,8 @@ class Measured(load.Result):
 
 def digits_model(folder: Path) -> Path:
     """A tiny classifier of 8×8 digits with random weights: the cost of serving, not of the model, is
-    measured."""
+    measured.
+    """
     from onnx import TensorProto, helper, numpy_helper, save
 
     random = np.random.default_rng(0)

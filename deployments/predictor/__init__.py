@@ -6,7 +6,8 @@ It is installed nowhere. It runs by its path, with the interpreter of the model'
 
 and, while developing, as ``python -m deployments.predictor`` from the repository's root (not from the
 folder above: its modules would then shadow those of the standard library). Its needs are in
-`requirements.in`. One process serves one version of one model (design §6)."""
+`requirements.in`. One process serves one version of one model (design §6).
+"""
 
 from __future__ import annotations
 

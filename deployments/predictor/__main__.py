@@ -2,7 +2,8 @@
 
 By path nothing is put on ``sys.path``: neither this folder nor its parent, so a model's own ``import
 server`` or ``import schema`` can never find ours. The package is registered as ``slipway_predictor``, so
-that even a model's own ``predictor.py`` stays importable."""
+that even a model's own ``predictor.py`` stays importable.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 orjson writes NaN and infinity as ``null``. A caller must not read a missing value where the model computed
 nonsense, so such an answer is a model error that names the place. Looking for it costs nothing on the hot
-path: only an answer whose bytes contain ``null`` is walked."""
+path: only an answer whose bytes contain ``null`` is walked.
+"""
 
 from __future__ import annotations
 

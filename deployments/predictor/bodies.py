@@ -23,7 +23,8 @@ async def read_body(
     """The whole body. Raises `CallError` 413 above `limit` bytes, `CallerLeft` when the caller goes away.
 
     A large body of known length is collected in one buffer, placed so that the raw tensor data behind the
-    JSON head of an Open Inference request begins at an aligned address and can be used where it lies."""
+    JSON head of an Open Inference request begins at an aligned address and can be used where it lies.
+    """
     message = await receive()
     if message["type"] == "http.disconnect":
         raise CallerLeft
@@ -92,7 +93,8 @@ async def _collect(receive: Callable, body: bytes, limit: int) -> bytes:
 
 async def _discard(receive: Callable, size: int, most: int) -> None:
     """Read and drop some more: a caller still sending when the connection closes sees a reset, not the
-    reason."""
+    reason.
+    """
     while size <= most:
         message = await receive()
         if message["type"] == "http.disconnect":

@@ -1,7 +1,8 @@
 """The command: arguments, the stages of a start, exit codes.
 
 Exit codes: 0 stopped when asked; 2 wrong arguments; 65 the package cannot be served (its reason is in the
-log); 71 the address cannot be bound."""
+log); 71 the address cannot be bound.
+"""
 
 from __future__ import annotations
 

@@ -72,7 +72,8 @@ class OwnCode:
 
 def load(package: Package, threads: int) -> OwnCode:
     """Import the code and make its object. What the code raises comes through; `Unusable` for a broken
-    contract."""
+    contract.
+    """
     builtin = Builtin(package, threads)
     _install_shims()
     shim.XgSklServingBaseService._builtin = builtin
@@ -95,7 +96,8 @@ def _install_shims() -> None:
 
 def _import(folder: Path) -> ModuleType:
     """Import as a part of a package made of the folder, so that relative imports work, and with the folder
-    first on the path, so that plain ``import helper`` works too."""
+    first on the path, so that plain ``import helper`` works too.
+    """
     sys.path.insert(0, str(folder))
     package = ModuleType(_PACKAGE)
     package.__path__ = [str(folder)]

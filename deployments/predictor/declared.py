@@ -23,7 +23,8 @@ class RequestReader:
 
     Own code gets the documented forms of the body (`JsonText`, or the form's mapping); the built-in ones
     get the parsed JSON. To be made before any foreign code is imported, so that a module ``socket.py`` or
-    ``queue.py`` of a model cannot take the place of what is imported here."""
+    ``queue.py`` of a model cannot take the place of what is imported here.
+    """
 
     def __init__(self, api: Api, own_code: bool) -> None:
         if api.request_type not in (JSON_TYPE, FORM_TYPE):
@@ -84,7 +85,8 @@ class DeclaredApi:
 
     def call(self, body: bytes | memoryview, content_type: bytes, query: bytes) -> bytes:
         """Answer one call. Raises `CallError` for what the caller did wrong; what the model raises comes
-        through."""
+        through.
+        """
         return dump(self._answer(self._read(body, content_type, query)))
 
 

@@ -2,7 +2,8 @@
 
 Codes are the documented ones where there is one (facts §4.11): ``MR.0105`` exception in inference code,
 ``APIG.0101`` bad address or method, ``APIG.0201`` bad or too large request, ``ModelArts.4206`` too many
-requests, ``ModelArts.4302`` not able to serve."""
+requests, ``ModelArts.4302`` not able to serve.
+"""
 
 from __future__ import annotations
 

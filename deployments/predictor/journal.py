@@ -1,7 +1,8 @@
 """The log lines that a person reads in the Logs tab: one per stage, plus tracebacks of what went wrong.
 
 Everything goes to standard error, one line with the UTC time first. There is no line per request: four of
-them cost more than a tenth of the throughput, and the counters at ``/metrics`` say the same."""
+them cost more than a tenth of the throughput, and the counters at ``/metrics`` say the same.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 Rights of the kernel interface, by the ABI that brought them: 1 files; 2 rename across folders; 3 truncate;
 4 TCP bind and connect; 5 ioctl on devices; 6 signals and abstract Unix sockets. ABI 4 is required. What
 Landlock cannot see (connecting to Unix sockets by path, chmod, signals before ABI 6) is refused by
-`seccomp`."""
+`seccomp`.
+"""
 
 from __future__ import annotations
 

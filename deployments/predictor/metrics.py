@@ -1,5 +1,6 @@
 """Counters of this process in Prometheus' text format. No library: a few integers touched on the event loop
-only."""
+only.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ _NUMBER_TYPES = {"BOOL": "boolean", "BYTES": "string", "FP16": "number", "FP32":
 
 def meaning(schema: Any) -> Any:
     """A declared schema (Draft 7) in the dialect of OpenAPI 3.1 (2020-12), where tuples are
-    ``prefixItems``."""
+    ``prefixItems``.
+    """
     return _tuples(_meaning(schema))
 
 

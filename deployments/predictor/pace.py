@@ -2,9 +2,10 @@
 
 Handing a call to a thread and back costs two switches, more than a tiny model computes; leaving every model
 on the event loop would let a slow one hold up the health checks and everybody else. So it is measured: a
-model whose calls of a size are brief again and again computes such calls right on the event loop, until one
-takes too long. Sizes are judged apart, by powers of two. Own code never does it, because nothing bounds
-what it may do next time."""
+model whose calls of a size are brief again and again computes such calls right on the event loop, until they
+take longer. Sizes are judged apart, by powers of two. Own code never does it, because nothing bounds
+what it may do next time.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +17,9 @@ _SIZES = 64
 
 
 class Pace:
-    """Scores of how reliably brief the calls are: one up for each brief call, far down for each that is
-    not."""
+    """Scores of how reliably brief the calls are: one up for each brief call, down by more
+    for each that is not.
+    """
 
     def __init__(self, possible: bool) -> None:
         self._possible = possible
@@ -29,7 +31,8 @@ class Pace:
 
     def took(self, seconds: float, body_bytes: int) -> None:
         """Learn from a finished call. From any thread: an update lost among threads only delays the
-        verdict."""
+        verdict.
+        """
         at = body_bytes.bit_length()
         score = self._scores[at]
         if seconds > _BRIEF_SECONDS:

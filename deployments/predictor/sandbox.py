@@ -21,7 +21,8 @@ Memory: RLIMIT_DATA, which counts private writable memory (heap, thread stacks, 
 it is set to twice the memory plus 4 GiB, to bound shared memory, which RLIMIT_DATA leaves out.
 
 Exit code 78 and one line on standard error when the kernel cannot do this or the spec is wrong; 127 when
-the program cannot be started."""
+the program cannot be started.
+"""
 
 from __future__ import annotations
 
@@ -119,7 +120,8 @@ def interpreter_paths(python: str | os.PathLike[str]) -> list[str]:
     """What the interpreter `python` needs to start: for a spec's ``read``.
 
     A virtual environment's ``bin/python`` is a link to an installation elsewhere: that installation's
-    prefix, or, when it is the system's own under /usr, only the program and its standard library."""
+    prefix, or, when it is the system's own under /usr, only the program and its standard library.
+    """
     program = Path(python).resolve()
     prefix = program.parent.parent
     if str(prefix) not in ("/", "/usr", "/usr/local"):
@@ -232,7 +234,8 @@ def _limit(limits: dict[str, int]) -> None:
 
 def _close_inherited() -> None:
     """Standard input becomes empty, and every descriptor but the two outputs is closed: each is a way
-    around rules."""
+    around rules.
+    """
     empty = os.open("/dev/null", os.O_RDONLY)
     os.dup2(empty, 0)
     os.closerange(3, max(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 4096))

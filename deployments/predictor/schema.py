@@ -6,7 +6,8 @@ item. Longer lists stay tuples (the ``[label, score]`` pair of facts §2.8). The
 with tuples as lists.
 
 `jsonschema-rs` is used because it checks in native code and its patterns cannot backtrack without limit,
-which matters for a check that strangers feed (lessons §3.3 class 12)."""
+which matters for a check that strangers feed (lessons §3.3 class 12).
+"""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ def meaning(schema: Any) -> Any:
 
 def compile_check(schema: dict[str, Any]) -> Callable[[Any], None]:
     """A function that raises `CallError` 400 for a body that breaks `schema`; `Unusable` if `schema` itself
-    is wrong."""
+    is wrong.
+    """
     import jsonschema_rs
 
     try:

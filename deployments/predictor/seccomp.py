@@ -2,7 +2,8 @@
 
 Refused calls answer EPERM (ENOSYS for those that the C library replaces by itself), so that a library that
 only tries one goes on. The filter knows x86_64 and aarch64; calls of another architecture's table (32 bit,
-x32) and calls newer than this list are refused as a whole."""
+x32) and calls newer than this list are refused as a whole.
+"""
 
 from __future__ import annotations
 
@@ -160,7 +161,8 @@ def _zero_or(pid: int) -> list[Instruction]:
 
 def _argument(position: int) -> Instruction:
     """The low half of an argument: all that is looked at here is int for the kernel (both machines
-    little-endian)."""
+    little-endian).
+    """
     return (_LOAD, 0, 0, _AT_ARGUMENTS + 8 * position)
 
 

@@ -15,7 +15,8 @@ from .tensors import TensorsApi
 @dataclass(frozen=True)
 class Served:
     """A version ready to answer. `reentrant` tells whether its answers may be computed by several threads
-    at once."""
+    at once.
+    """
 
     name: str
     version: str

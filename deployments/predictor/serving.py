@@ -89,7 +89,8 @@ def serve(
     application: Application, bound: socket.socket, grace_seconds: int, ready: Callable[[], None]
 ) -> None:
     """Serve on `bound` until SIGTERM or SIGINT, then finish what is in flight, for `grace_seconds` at
-    most."""
+    most.
+    """
     config = uvicorn.Config(
         application,
         http="httptools",

@@ -3,7 +3,8 @@
 Order of the features. When the model file knows its feature names and the declared ones are the same set,
 the model's order is used: the order of properties in a JSON schema is not a promise. When they are other
 names, the declared order is the model's column order. With neither, the first row's own order is taken and
-its length checked."""
+its length checked.
+"""
 
 from __future__ import annotations
 

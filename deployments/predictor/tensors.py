@@ -2,7 +2,8 @@
 
 Request: ``{"inputs": {"<name>": nested list, …}}``, or the bare mapping; a model with one input also takes
 ``{"inputs": nested list}``. Answer: ``{"outputs": {"<name>": nested list, …}}``. Shapes are read off the
-nesting."""
+nesting.
+"""
 
 from __future__ import annotations
 

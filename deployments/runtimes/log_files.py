@@ -11,6 +11,7 @@ from deployments.runtimes.base import LogLine
 
 RECENT_BYTES = 1024 * 1024  # read at most this when no moment is asked for
 LINE_CHARACTERS = 8192
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # what programs send to terminals
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,6})?(?:Z|[+-]\d\d:?\d\d)?)\b")
 
 
@@ -59,7 +60,7 @@ def _age(path: Path) -> int:
 def _lines(content: str) -> Iterator[LogLine]:
     at = None
     for text in content.split("\n"):
-        if text := text.rstrip("\r\0")[:LINE_CHARACTERS]:
+        if text := _COLOURS.sub("", text).rstrip("\r\0")[:LINE_CHARACTERS]:
             at = _moment(text) or at
             yield LogLine(at, text)
 

@@ -13,7 +13,8 @@ _MODULES = {"ONNX": "onnx_file", "XGBoost": "xgboost_file", "Scikit_Learn": "skl
 
 def load(engine: str, model_file: Path, threads: int) -> Engine:
     """Load `model_file`; whatever the engine's library raises comes through, `Unusable` where we know
-    more."""
+    more.
+    """
     if engine not in _MODULES:
         raise Unusable(f"The engine {engine} is not served here; use one of {', '.join(_MODULES)}.")
     return import_module(f".{_MODULES[engine]}", __name__).load(model_file, threads)

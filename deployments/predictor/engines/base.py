@@ -25,7 +25,8 @@ class Tensor:
 @dataclass(frozen=True)
 class Predicted:
     """The result of a table: one result per row, and per row one score per class where the model gives
-    them."""
+    them.
+    """
 
     results: Sequence[Any] | np.ndarray
     scores: np.ndarray | None = None

@@ -37,7 +37,8 @@ def unpickle(model_file: Path) -> Any:
 
 class Estimator(Engine):
     """An object with ``predict`` and perhaps ``predict_proba``; input and output names as MLServer uses
-    them."""
+    them.
+    """
 
     def __init__(self, model: Any, platform: str, datatype: str) -> None:
         self.model = model

@@ -54,7 +54,8 @@ def load(model_file: Path, threads: int) -> Engine:
 
 class OnnxEngine(Engine):
     """One session. Outputs that are not tensors (sequences of maps) answer the table API only, not Open
-    Inference."""
+    Inference.
+    """
 
     platform = "onnxruntime_onnx"
 

@@ -2,7 +2,8 @@
 
 What ``predict_result`` is: for a pickled scikit-learn wrapper, its ``predict``. For a Booster with a
 classification objective (``binary:logistic``, ``multi:softprob``, ``multi:softmax``) the class, with the
-probabilities beside it; for every other objective exactly what ``Booster.predict`` gives."""
+probabilities beside it; for every other objective exactly what ``Booster.predict`` gives.
+"""
 
 from __future__ import annotations
 

@@ -55,7 +55,8 @@ def name_of(values: np.ndarray) -> str:
 
 def from_list(values: Any, datatype: str, shape: tuple[int, ...], where: str) -> np.ndarray:
     """A JSON list, flat or nested as `shape` says, as an array. Raises `CallError` 400 that starts with
-    `where`."""
+    `where`.
+    """
     if not isinstance(values, list):
         raise bad_request(f"{where}: data must be an array.")
     size = prod(shape)

@@ -2,7 +2,8 @@
 
 Wire form: a JSON head; with the header ``Inference-Header-Content-Length: N`` only the first N bytes of the
 body are the head, and the raw data of the tensors with ``binary_data_size`` follows in the order of the
-inputs. Answers are built the same way. No list is ever made on the binary path."""
+inputs. Answers are built the same way. No list is ever made on the binary path.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from .messages import decode, encode
 
 class Protocol:
     """Metadata and ``infer`` of one model; `engine` is None when the version answers through its own code
-    only."""
+    only.
+    """
 
     def __init__(self, name: str, version: str, engine: Engine | None) -> None:
         self._name = name
@@ -43,7 +44,8 @@ class Protocol:
 
     def infer(self, body: bytes | memoryview, head_length: int | None) -> tuple[Any, int | None]:
         """``POST …/infer``: the answer's body (bytes or parts) and the length of its JSON head when binary
-        follows."""
+        follows.
+        """
         engine = self.engine
         if engine is None:
             raise CallError(

@@ -8,7 +8,8 @@ What ``_preprocess`` receives:
   to the XGBoost sample, which begins with ``json.loads(data)``. Both kinds of code are in the field under
   the *same* base class, so neither form alone is right. A `JsonText` is the text, and it answers as the
   object that the text holds: ``json.loads(data)["data"]`` and ``data["data"]`` both work, and no inspection
-  of foreign code decides which."""
+  of foreign code decides which.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ class JsonText(str):
 
     It *is* a ``str`` (``isinstance``, ``len``, ``encode``, ``json.loads``); indexing, iteration, ``in``,
     ``keys``, ``values``, ``items`` and ``get`` go to the parsed value, which `parsed` gives as plain dicts
-    and lists."""
+    and lists.
+    """
 
     parsed: Any
 
@@ -61,7 +63,8 @@ class XgSklServingBaseService:
 
     One object serves all calls, one call at a time. `model_path` is the path of the model *file*. The steps
     that a subclass leaves alone are the built-in ones: rows of ``data.req_data`` in, ``data.resp_data``
-    out."""
+    out.
+    """
 
     _builtin: ClassVar[Any] = None  # set by the predictor before the subclass is made
 

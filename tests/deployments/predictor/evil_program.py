@@ -2,7 +2,8 @@
 (test_sandbox).
 
 Every attempt ends as ``refused: …`` or ``DONE: …``; `model` tells them all as its prediction. ``TARGETS``
-is put into the namespace by the test."""
+is put into the namespace by the test.
+"""
 
 import ctypes
 import json

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from console import processes
-from deployments.runtimes import process
+from deployments.runtimes import log_files, process
 from deployments.runtimes.base import InstanceSpec, RuntimeRefused, RuntimeUnreachable
 from deployments.runtimes.process import ProcessRuntime
 from tests.deployments.runtimes.conftest import Bench, process_runtime, supervise
@@ -246,3 +246,9 @@ def _compose(spec: InstanceSpec, scratch: Path, address: Path) -> dict[str, Any]
 
 def _launcher(path: Path) -> list[str]:
     return ["/bin/true", str(path)]
+
+
+def test_colours_that_programs_send_to_terminals_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "service.i-0123456789ab.log").write_text("\x1b[0;93m2026-11-20 10:00:00 warning\x1b[m\n")
+    (line,) = log_files.read(tmp_path, "i-0123456789ab", None, None, 10)
+    assert line.text == "2026-11-20 10:00:00 warning" and line.at is not None
