@@ -6,6 +6,7 @@ else. Redis comes first; the others retry until it answers.
 
 from __future__ import annotations
 
+import compileall
 import os
 import resource
 import shutil
@@ -119,6 +120,8 @@ def prepare(stack: Stack) -> None:
         env.private_folder(stale)
     for socket in stack.run.glob("*.sock"):
         socket.unlink()
+    # Instances cannot write into it, so without this each of them would compile the model server again.
+    compileall.compile_dir(settings.BASE_DIR / "deployments" / "predictor", quiet=2)
 
 
 def write(stack: Stack) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 
 from console.models import Membership, Role, Workspace
-from registry import lifecycle
+from registry import lifecycle, package
 from registry.models import Environment, Model, Version
 
 _numbers = count(1)
@@ -58,6 +58,7 @@ def make_version(
         "runtime": "onnxruntime1.31-python3.11",
         "model_file": "model/model.onnx",
         "manifest_digest": "0" * 64,
+        "apis": package.inspect({"model/model.onnx": 1}, lambda path: b"").apis,
     }
     if status == lifecycle.PUBLISHED and "environment" not in fields:
         defaults["environment"] = make_environment()

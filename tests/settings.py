@@ -22,3 +22,4 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":  # noqa: F405
     DATABASES["default"]["TEST"]["NAME"] = SLIPWAY_VAR / "test.sqlite3"  # noqa: F405
 CELERY_BROKER_URL = "memory://"
 CELERY_BROKER_CONNECTION_RETRY = False
+(SLIPWAY_VAR / "static").mkdir(exist_ok=True)  # noqa: F405

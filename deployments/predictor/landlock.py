@@ -21,7 +21,7 @@ _VERSION_FLAG = 1
 _PATH_BENEATH = 1
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
-_MAKE_CHAR, _MAKE_BLOCK = 1 << 6, 1 << 11
+_MAKE_CHAR, _MAKE_BLOCK, _MAKE_SYM = 1 << 6, 1 << 11, 1 << 12
 _REFER, _TRUNCATE, _IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
 _ALL_ABI_1 = (1 << 13) - 1
 _ON_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
@@ -47,7 +47,7 @@ def abi() -> int:
 
 
 def restrict(read: Iterable[str], write: Iterable[str], devices: Iterable[str]) -> None:
-    """Allow reading and executing beneath `read`, everything but device nodes beneath `write`, reading and
+    """Allow reading and executing beneath `read`, everything but device nodes and links beneath `write`, reading and
     writing `devices`, and nothing else; no TCP; signals and abstract sockets only among ourselves where the
     ABI knows them.
 
@@ -62,7 +62,8 @@ def restrict(read: Iterable[str], write: Iterable[str], devices: Iterable[str]) 
     handle = _check(_libc.syscall(_CREATE, ctypes.byref(ruleset), ctypes.c_size_t(size), ctypes.c_uint32(0)))
     try:
         reading = _EXECUTE | _READ_FILE | _READ_DIR
-        writing = handled & ~(_MAKE_CHAR | _MAKE_BLOCK | _EXECUTE | _IOCTL_DEV)
+        # No links: the gateway follows the path of an instance's socket, which lies in a folder of its own.
+        writing = handled & ~(_MAKE_CHAR | _MAKE_BLOCK | _MAKE_SYM | _EXECUTE | _IOCTL_DEV)
         for paths, rights in ((read, reading), (write, writing), (devices, _READ_FILE | _WRITE_FILE)):
             for path in paths:
                 _allow(handle, path, rights & handled)

@@ -52,6 +52,14 @@ def kill(stack: LiveStack, program: str) -> None:
     os.kill(stack.program(program).pid, signal.SIGKILL)
 
 
+def restart_after_kill(stack: LiveStack) -> None:
+    """kill -9 of supervisord itself: `up` ends everything and says so; then it is started again."""
+    os.kill(stack.supervisor.pid(), signal.SIGKILL)
+    assert stack.up is not None and stack.up.wait(60) != 0
+    until(lambda: not stack.living(), 30.0, "everything to end")
+    stack.start()
+
+
 def predict(stack: LiveStack, driver: Driver, service: str) -> int | None:
     """The status of one call through the gateway, as a client makes it; None when nobody answers."""
     body = (settings.BASE_DIR / "examples" / PACKAGE / "model" / "sample.json").read_text()
@@ -112,6 +120,18 @@ def test_an_import_survives_the_death_of(
     assert [path for path in (stack.var / "trials").glob("*") if path.is_dir()] == []
 
 
+def test_an_import_survives_the_death_of_supervisord_and_a_restart(
+    stack: LiveStack, driver: Driver, version: str
+) -> None:
+    pk = driver.import_model(name="digits-restart", path=PACKAGE)
+    until(lambda: driver.version_state(pk=pk)["working"], PATIENCE, "the import to begin")
+    restart_after_kill(stack)
+    until(lambda: driver.version_state(pk=pk)["live"] == 0, PATIENCE, "the import to end")
+    state = driver.version_state(pk=pk)
+    assert (state["status"], state["problems"]) == ("published", [])
+    assert [path for path in (stack.var / "trials").glob("*") if path.is_dir()] == []
+
+
 @pytest.mark.parametrize("program", ["worker-deployments", "beat", "redis", "envoy", "instance"])
 def test_a_deployment_survives_the_death_of(
     stack: LiveStack, driver: Driver, version: str, program: str
@@ -149,10 +169,7 @@ def test_after_supervisord_is_killed_the_next_start_brings_the_service_back(
 ) -> None:
     service = driver.deploy(name="comes-back", version=version)
     until(lambda: driver.running_instances(), PATIENCE, "an instance to start")
-    os.kill(stack.supervisor.pid(), signal.SIGKILL)
-    assert stack.up is not None and stack.up.wait(60) != 0
-    until(lambda: not stack.living(), 30.0, "everything to end")
-    stack.start()
+    restart_after_kill(stack)
     assert_whole(stack, driver, service, 1)
     driver.act(pk=service, act="stop")
     until(lambda: driver.service_state(pk=service)["status"] == "stopped", PATIENCE, "it to stop")

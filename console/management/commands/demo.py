@@ -41,10 +41,14 @@ class Command(BaseCommand):
         parser.add_argument("--keep", action="store_true", help="leave the stopped service in place")
 
     def handle(self, *args: Any, keep: bool, **options: Any) -> None:
-        actor = get_user_model().objects.filter(username="admin").first()
-        workspace = Workspace.objects.filter(name="default").first()
-        if actor is None or workspace is None:
-            raise CommandError("nothing is set up here yet: start the stack with `make run` first")
+        try:
+            requests.get(settings.SLIPWAY_GATEWAY_URL, timeout=10)
+        except requests.ConnectionError:
+            raise CommandError(
+                f"nobody answers at {settings.SLIPWAY_GATEWAY_URL}: start the stack with `make run` first"
+            ) from None
+        actor = get_user_model().objects.get(username="admin")
+        workspace = Workspace.objects.get(name="default")
         began = time.monotonic()
 
         version = self.step("import", lambda: self._import(actor, workspace))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
 from typing import Any
 
+from celery import current_app
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
@@ -16,6 +18,8 @@ from console import keeper, preflight, stack
 from console.env import EnvironmentProblem
 from console.keeper import Keeper
 from console.stack import Stack
+
+log = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
@@ -72,6 +76,7 @@ class Command(BaseCommand):
         return 0
 
     def _ready(self, installation: Stack) -> None:
+        _look_at_once()
         seconds = time.time() - self._began
         lines = [
             f"  Console   {installation.url(installation.port)}",
@@ -91,6 +96,15 @@ class Command(BaseCommand):
             self.stderr.write(f"slipway: {line}")
         self.stderr.flush()
         return 1
+
+
+def _look_at_once() -> None:
+    """Take up waiting work and bring services back now, not at beat's first tick."""
+    for task in ("console.sweep", "deployments.watch"):
+        try:
+            current_app.send_task(task, retry=False)
+        except Exception as error:  # the broker's own errors; beat asks again within 15 s
+            log.warning("%s was not asked for at once: %s", task, error)
 
 
 def _sign_in() -> str:

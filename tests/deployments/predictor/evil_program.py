@@ -94,6 +94,7 @@ ATTEMPTS = {
     "through own root": Path(f"/proc/self/root{SECRET}").read_bytes,
     "symbolic link": lambda: read_through_link(os.symlink),
     "hard link": lambda: read_through_link(os.link),
+    "make link": lambda: os.symlink("/nowhere", SCRATCH / "link"),
     "rename": lambda: os.rename(SECRET, SCRATCH / "moved"),
     "write outside": lambda: Path(T["outside"], "x").write_text("x"),
     "write package": lambda: Path(T["package"], "model", "x").write_text("x"),
