@@ -7,7 +7,6 @@ import sys
 
 PARTS = {
     "The predictor, alone and behind the gateway": "bench.predictor",
-    "What the gateway adds": "bench.gateway",
     "Import of 1 GiB": "bench.import_copy",
     "From confirmation to answer": "bench.journey",
 }

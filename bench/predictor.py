@@ -1,11 +1,8 @@
-r"""The predictor against the least that could serve the same model: one run, ratios, a Markdown table.
+"""The predictor against the least that could serve the same model: one run, ratios, a Markdown table.
 
-``python bench/predictor.py [--seconds 0.7] [--rounds 4]``. Rounds are interleaved, so that whatever else
-the machine does hits both sides; the figures are the best of the rounds. To measure the way through the
-gateway as well::
-
-    python bench/predictor.py --model DIR/of/model.onnx \
-        --url http://HOST:PORT/v1/infers/ID --header "X-Apig-AppCode: KEY"
+``python -m bench.predictor [--seconds 0.7] [--rounds 4]``. Rounds are interleaved, so that whatever else
+the machine does hits both sides; the figures are the best of the rounds. The predictor is measured at its own
+socket and behind the gateway with the key check.
 """
 
 from __future__ import annotations
@@ -26,8 +23,8 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import load
+from bench import load
+from bench.gateway import HEADERS, running_gateway
 
 HERE = Path(__file__).resolve().parent
 PREDICTOR = HERE.parent / "deployments" / "predictor" / "__main__.py"
@@ -226,8 +223,6 @@ def main() -> None:
     parser.add_argument(
         "--model", type=Path, help="an ONNX digits model (input 64 × FP32) instead of the built-in one"
     )
-    parser.add_argument("--url", help="a service's public address that serves the same model")
-    parser.add_argument("--header", action="append", default=[], help='"Name: value", sent to --url')
     options = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="bench-"))
     try:
@@ -268,13 +263,12 @@ def run(options: argparse.Namespace, work: Path) -> None:
         for side, command in commands.items():
             path = work / f"{side}.sock"
             servers[side] = stack.enter_context(running(command(model, path), path, digits))
+        address = stack.enter_context(running_gateway(servers["predictor"].address))
         for connections in CONNECTIONS:
             sides = {side: _load(server, digits, connections, seconds) for side, server in servers.items()}
-            if options.url:
-                headers = dict(header.split(": ", 1) for header in options.header)
-                sides["predictor behind the gateway"] = lambda n=connections, h=headers: load.measure_url(
-                    options.url, h, body, n, seconds
-                )
+            sides["predictor behind the gateway"] = lambda n=connections: load.measure_url(
+                address, HEADERS, body, n, seconds
+            )
             results = interleaved(sides, rounds)
             for side, result in results.items():
                 _row(

@@ -12,22 +12,10 @@ from django.utils.translation import ngettext
 from console import jobs
 from console.models import AuditEntry, Membership, Operation, OperationLine, Workspace
 from console.problems import ProblemError
+from console.readonly import ReadOnly
 
 admin.site.site_header = admin.site.site_title = "Slipway"
 admin.site.enable_nav_sidebar = False
-
-
-class ReadOnly:
-    """Rows that only the product itself writes."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 class MembershipInline(admin.TabularInline):

@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
+from console.readonly import ReadOnly
 from deployments.models import (
     AccessKey,
     Instance,
@@ -16,19 +17,6 @@ from deployments.models import (
     ServiceRevision,
     Specification,
 )
-
-
-class ReadOnly:
-    """Rows that services and the converge loop alone write."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 class InstanceInline(ReadOnly, admin.TabularInline):

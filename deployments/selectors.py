@@ -19,7 +19,6 @@ from deployments.models import (
     Instance,
     RevisionTarget,
     Service,
-    ServiceEvent,
     ServiceRevision,
     Specification,
 )
@@ -83,12 +82,6 @@ def attach_targets(services: Iterable[Service]) -> None:
         found[target.revision.service_id, target.revision.number].append(target)
     for service in services:
         service.targets_now = found[service.pk, service.wanted_revision]  # type: ignore[attr-defined]
-
-
-def events_of(service: Service, kind: str = "") -> QuerySet[ServiceEvent]:
-    """What happened to a service, newest first; `kind` "normal" or "abnormal" narrows it."""
-    rows = service.events.select_related("actor")
-    return rows.filter(kind=kind) if kind in (ServiceEvent.NORMAL, ServiceEvent.ABNORMAL) else rows
 
 
 def revisions_of(service: Service) -> QuerySet[ServiceRevision]:

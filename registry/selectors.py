@@ -72,12 +72,6 @@ def deployable_versions(
     return [version for version in rows if deployment_type in version.deployment_types]
 
 
-def events_of(version: Version, kind: str = "") -> QuerySet[VersionEvent]:
-    """What happened to a version, newest first; `kind` "normal" or "abnormal" narrows it."""
-    rows = version.events.select_related("actor")
-    return rows.filter(kind=kind) if kind in (VersionEvent.NORMAL, VersionEvent.ABNORMAL) else rows
-
-
 def last_problem(version: Version) -> VersionEvent | None:
     """The event that says why the version failed: the one of its last transition."""
     if version.status not in (lifecycle.FAILED, lifecycle.BUILDING_FAILED):

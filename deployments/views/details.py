@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
 from django.views.decorators.http import require_GET
 
+from console.history import events_tab
 from console.htmx import render_page, unchanged
 from deployments import selectors, snippets, traffic
 from deployments.forms import LogsForm
@@ -65,25 +63,6 @@ def _instances(request: HttpRequest, service: Service) -> dict[str, Any]:
     return {"instances": rows, "tag": digest_of(tag)}
 
 
-def _events(request: HttpRequest, service: Service) -> dict[str, Any]:
-    kind = request.GET.get("kind", "")
-    kinds = {
-        "": _("All types"),
-        "normal": pgettext("event", "Normal"),
-        "abnormal": pgettext("event", "Abnormal"),
-    }
-    kind = kind if kind in kinds else ""
-    page = Paginator(selectors.events_of(service, kind), ROWS).get_page(request.GET.get("page"))
-    return {
-        "page": page,
-        "tag": page.paginator.count,
-        "kinds": [
-            {"label": label, "url": f"?tab=events&kind={value}", "active": value == kind}
-            for value, label in kinds.items()
-        ],
-    }
-
-
 def _logs(request: HttpRequest, service: Service) -> dict[str, Any]:
     """One instance's last lines within a window of time (facts §4.8)."""
     rows = selectors.instances_of(service)
@@ -110,6 +89,6 @@ _SHOW = {
     "prediction": predictions.shown,
     "updates": _updates,
     "instances": _instances,
-    "events": _events,
+    "events": events_tab,
     "logs": _logs,
 }

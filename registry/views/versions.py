@@ -11,11 +11,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRefresh
 
 from console.access import may, require
+from console.history import events_tab
 from console.htmx import render_page, see_other, unchanged, wants_fragment
 from console.lifecycle import IllegalTransition
 from console.problems import ProblemError
@@ -166,30 +166,13 @@ def _files(request: HttpRequest, version: Version) -> dict[str, Any]:
     return {"page": Paginator(selectors.files_of(version), ROWS).get_page(request.GET.get("page"))}
 
 
-def _events(request: HttpRequest, version: Version) -> dict[str, Any]:
-    kind = request.GET.get("kind", "")
-    kinds = {
-        "": _("All types"),
-        "normal": pgettext("event", "Normal"),
-        "abnormal": pgettext("event", "Abnormal"),
-    }
-    kind = kind if kind in kinds else ""
-    return {
-        "page": Paginator(selectors.events_of(version, kind), ROWS).get_page(request.GET.get("page")),
-        "kinds": [
-            {"label": label, "url": f"?tab=events&kind={value}", "active": value == kind}
-            for value, label in kinds.items()
-        ],
-    }
-
-
 _TABS = {
     "basic": _basic,
     "parameters": _parameters,
     "dependencies": _dependencies,
     "precision": _metrics,
     "files": _files,
-    "events": _events,
+    "events": events_tab,
 }
 
 

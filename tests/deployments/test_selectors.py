@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from console import history
 from deployments import selectors, services
 from deployments.models import Service
 from tests.deployments.making import make_running, make_service, names_of, work_on
@@ -64,11 +65,11 @@ def test_targets_are_those_of_the_wanted_configuration(
 
 def test_events_are_newest_first_and_narrowed_by_kind(owner, workspace, runtime, gateway):
     service = work_on(make_service(owner, workspace, envs={"BEHAVIOUR": "crash"}))
-    codes = [event.code for event in selectors.events_of(service)]
+    codes = [event.code for event in history.events_of(service)]
     assert codes[-1] == "deployments.service.deploy"
-    assert {event.kind for event in selectors.events_of(service, "abnormal")} == {"abnormal"}
-    assert {event.kind for event in selectors.events_of(service, "normal")} == {"normal"}
-    assert len(selectors.events_of(service, "nonsense")) == len(codes)
+    assert {event.kind for event in history.events_of(service, "abnormal")} == {"abnormal"}
+    assert {event.kind for event in history.events_of(service, "normal")} == {"normal"}
+    assert len(history.events_of(service, "nonsense")) == len(codes)
 
 
 def test_gone_instances_are_shown_after_those_that_are_there(owner, workspace, runtime, gateway):

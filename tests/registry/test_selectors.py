@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from console import history
 from console.models import Workspace
 from registry import selectors
 from registry.models import Model
@@ -106,6 +107,6 @@ def test_the_failure_of_a_version_is_that_of_its_last_transition(workspace: Work
     assert event is not None and event.code == "registry.storage.full"
     fire(version, "retry")
     assert selectors.last_problem(version) is None
-    assert selectors.events_of(version, "abnormal").count() == 2
-    assert selectors.events_of(version, "normal").count() == 1
-    assert selectors.events_of(version).count() == 3
+    assert history.events_of(version, "abnormal").count() == 2
+    assert history.events_of(version, "normal").count() == 1
+    assert history.events_of(version).count() == 3
