@@ -12,12 +12,9 @@ import os
 import resource
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
 def main() -> None:
@@ -35,7 +32,7 @@ def main() -> None:
 
 def measure(folder: Path, mib: int, rounds: int) -> None:
     """Copy `mib` MiB both ways `rounds` times and print the table."""
-    configure(folder)
+    os.environ |= {"SLIPWAY_VAR": str(folder / "var"), "DJANGO_SETTINGS_MODULE": "console.settings"}
     from registry import storage
     from registry.sources.objects import ObjectConnection, open_connection
 
@@ -90,22 +87,6 @@ def measure(folder: Path, mib: int, rounds: int) -> None:
 def peak_kib() -> int:
     """The most memory that this process ever had resident."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def configure(folder: Path) -> None:
-    """Settings with artifacts in `folder`; nothing else of the console is needed."""
-    from django.conf import settings
-
-    settings.configure(
-        BASE_DIR=Path(__file__).resolve().parent.parent,
-        SLIPWAY_VAR=folder / "var",
-        STORAGES={
-            "artifacts": {
-                "BACKEND": "django.core.files.storage.FileSystemStorage",
-                "OPTIONS": {"location": folder / "var" / "artifacts"},
-            }
-        },
-    )
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ SLIPWAY_GATEWAY_PORT = env.integer("SLIPWAY_GATEWAY_PORT", 8080)
 SLIPWAY_GATEWAY_URL = env.text("SLIPWAY_GATEWAY_URL", f"http://{SLIPWAY_HOST}:{SLIPWAY_GATEWAY_PORT}")
 SLIPWAY_REGION = env.text("SLIPWAY_REGION", "local")
 SLIPWAY_INDEX_URL = env.text("SLIPWAY_INDEX_URL")
+SLIPWAY_PREDICTOR = BASE_DIR / "deployments" / "predictor"  # started by path, never imported
 SLIPWAY_ENVOY = env.text("SLIPWAY_ENVOY")
 
 # Documented limits (facts §2.3, §4.1; design §12).
@@ -31,6 +32,10 @@ SLIPWAY_ARTIFACT_QUOTA_BYTES = env.integer("SLIPWAY_ARTIFACT_QUOTA_BYTES", 0)  #
 SLIPWAY_REQUEST_BYTES = env.integer("SLIPWAY_REQUEST_BYTES", 12 * 1024**2)
 SLIPWAY_PREDICTION_PAGE_BYTES = env.integer("SLIPWAY_PREDICTION_PAGE_BYTES", 8 * 1024**2)
 SLIPWAY_PREDICTION_SECONDS = env.integer("SLIPWAY_PREDICTION_SECONDS", 60)
+# The database and the logs live on the same disk: imports leave this much of it free.
+SLIPWAY_DISK_FLOOR_BYTES = env.integer("SLIPWAY_DISK_FLOOR_BYTES", 512 * 1024**2)
+# Below the time limit of a worker's task.
+SLIPWAY_ENVIRONMENT_SECONDS = env.integer("SLIPWAY_ENVIRONMENT_SECONDS", 240)
 SLIPWAY_SERVICES_PER_USER = env.integer("SLIPWAY_SERVICES_PER_USER", 20)
 SLIPWAY_TRIAL_SECONDS = env.integer("SLIPWAY_TRIAL_SECONDS", 120)
 SLIPWAY_TRIAL_MEMORY_BYTES = env.integer("SLIPWAY_TRIAL_MEMORY_BYTES", 4 * 1024**3)

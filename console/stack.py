@@ -121,7 +121,7 @@ def prepare(stack: Stack) -> None:
     for socket in stack.run.glob("*.sock"):
         socket.unlink()
     # Instances cannot write into it, so without this each of them would compile the model server again.
-    compileall.compile_dir(settings.BASE_DIR / "deployments" / "predictor", quiet=2)
+    compileall.compile_dir(settings.SLIPWAY_PREDICTOR, quiet=2)
 
 
 def write(stack: Stack) -> None:

@@ -33,7 +33,6 @@ from registry.requirement_lines import Wheel
 from registry.uv_command import Command, Refused, TimedOut, Unreachable, find_uv
 
 BUILD_FORMAT = "1"  # raised when environments must be built anew although their lock is the same
-BUILD_SECONDS = 240  # below the time limit of a worker's task
 RESOLUTION_SECONDS = 3600  # this long an equal request is not asked of the index again
 MEMO_SECONDS = 90 * 24 * 3600  # this long an answer is kept for when the index is away
 LEAST_FREE_BYTES = 512 << 20
@@ -73,7 +72,7 @@ def ensure(
     lines, wheels = requirement_lines.checked(requirements, wheel_folder)
     lines += requirement_lines.of_file(predictor_dir() / "requirements.in")
     index = package_index()
-    seconds = getattr(settings, "SLIPWAY_ENVIRONMENT_SECONDS", BUILD_SECONDS)
+    seconds = settings.SLIPWAY_ENVIRONMENT_SECONDS
     hidden = (str(_root()), str(settings.SLIPWAY_VAR), str(settings.BASE_DIR))
     command = Command(_scrubbed(index), on_line, should_stop, started + seconds, hidden)
     try:

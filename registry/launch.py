@@ -65,9 +65,8 @@ def forbidden_env(name: str) -> bool:
 
 
 def predictor_dir() -> Path:
-    """The folder of the model server (`SLIPWAY_PREDICTOR`, by default the one of this checkout)."""
-    configured = getattr(settings, "SLIPWAY_PREDICTOR", None)
-    return Path(configured) if configured else Path(settings.BASE_DIR) / "deployments" / "predictor"
+    """The folder of the model server (`SLIPWAY_PREDICTOR`)."""
+    return Path(settings.SLIPWAY_PREDICTOR)
 
 
 def environment_python(environment_dir: Path) -> Path:
@@ -112,8 +111,7 @@ def launch_spec(
         raise ValueError(
             f"The socket path has {socket_bytes} bytes; at most {SOCKET_PATH_BYTES} are possible."
         )
-    run_dir = getattr(settings, "SLIPWAY_RUN", None)
-    if run_dir is not None and socket.parent == Path(run_dir):
+    if socket.parent == settings.SLIPWAY_RUN:
         raise ValueError("The socket needs a folder of its own: the server may write to the folder it is in.")
     for name, value in envs.items():
         if not env_name_is_valid(name) or forbidden_env(name):

@@ -43,7 +43,7 @@ def package_index() -> PackageIndex:
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     if certificate := pip.get("cert"):
         environment["SSL_CERT_FILE"] = certificate
-    own = getattr(settings, "SLIPWAY_INDEX_URL", "")
+    own = settings.SLIPWAY_INDEX_URL
     if own:
         environment["UV_DEFAULT_INDEX"] = own
         return PackageIndex(environment)

@@ -21,8 +21,6 @@ from registry.artifact_transfer import OpenStream, Source, StoredFile, Transfer
 from registry.doors import ShouldStop, never
 from registry.sources.base import check_key, printable
 
-DISK_FLOOR_BYTES = 512 << 20  # never filled: the database and the logs live on the same disk
-
 __all__ = [
     "Mismatch", "StoredFile", "copy_in", "free_bytes", "manifest_digest", "materialize", "quota_free", "read",
     "remove", "sweep_incoming", "verify",
@@ -100,7 +98,7 @@ def copy_in(
     missing = {path: source for path, source in sources.items() if path not in stored}
     needed = sum(source.size for source in missing.values())
     if needed and quota_free is not None and needed > quota_free:
-        quota = getattr(settings, "SLIPWAY_ARTIFACT_QUOTA_BYTES", 0)
+        quota = settings.SLIPWAY_ARTIFACT_QUOTA_BYTES
         raise ProblemError("registry.storage.quota", needed=needed, free=max(0, quota_free), quota=quota)
     free = free_bytes()
     if needed and free is not None and needed > free:
@@ -182,12 +180,12 @@ def sweep_incoming(keep: Callable[[str], bool]) -> None:
 def free_bytes() -> int | None:
     """Bytes that may still be stored before the disk reaches its floor; None where the medium has no end."""
     free = _backend().free_bytes()
-    return None if free is None else free - getattr(settings, "SLIPWAY_DISK_FLOOR_BYTES", DISK_FLOOR_BYTES)
+    return None if free is None else free - settings.SLIPWAY_DISK_FLOOR_BYTES
 
 
 def quota_free(used_bytes: int) -> int | None:
     """What SLIPWAY_ARTIFACT_QUOTA_BYTES leaves when `used_bytes` are stored; None where no quota is set."""
-    quota = getattr(settings, "SLIPWAY_ARTIFACT_QUOTA_BYTES", 0)
+    quota = settings.SLIPWAY_ARTIFACT_QUOTA_BYTES
     return quota - used_bytes if quota else None
 
 

@@ -123,7 +123,7 @@ def sample_of(package_dir: Path) -> Any:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
-    limit = getattr(settings, "SLIPWAY_REQUEST_BYTES", 12 << 20)
+    limit = settings.SLIPWAY_REQUEST_BYTES
     with os.fdopen(fd, "rb") as file:
         content = file.read(limit + 1)
     try:
@@ -211,7 +211,7 @@ class _Trial:
 
     def _predict(self, sample: Any) -> Any:
         body = json.dumps(sample, ensure_ascii=False).encode()
-        seconds = getattr(settings, "SLIPWAY_PREDICTION_SECONDS", 60)
+        seconds = settings.SLIPWAY_PREDICTION_SECONDS
         try:
             answer = self._ask(
                 "POST", "/", seconds, time.monotonic() + seconds, SAMPLE_ANSWER_BYTES, body,

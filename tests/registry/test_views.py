@@ -384,7 +384,8 @@ def test_deleting_a_version_in_use_names_its_services(version: Version, owner: A
 
     use(version, "flower-service")
     client = signed_in(owner)
-    assert "flower-service" in text_of(client.get("/models/digits/0.0.1/delete/"))
+    page = text_of(client.get("/models/digits/0.0.1/delete/"))
+    assert "flower-service" in page and "btn-bad-solid" not in page, "there is nothing to press"
     response = client.post("/models/digits/0.0.1/delete/")
     assert response.status_code == 422 and "is used by these services: flower-service" in text_of(response)
     assert Version.objects.get().status == "published"
