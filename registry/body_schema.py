@@ -69,7 +69,7 @@ _KEYWORDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "required": (_names, '["name", …]'),
     "enum": (lambda v: isinstance(v, list), "[…]"),
     "pattern": (_pattern, "regular expression"),
-    "items": (lambda v: _schema(v) or v == [] or _schema_list(v), "{…}, [{…}]"),
+    "items": (lambda v: _schema(v) or _schema_list(v), "{…}, [{…}]"),
     "multipleOf": (lambda v: _number(v) and v > 0, "number > 0"),
     "uniqueItems": (lambda v: isinstance(v, bool), "true, false"),
     "dependencies": (
