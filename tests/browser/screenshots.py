@@ -99,11 +99,12 @@ def main() -> None:
                         answer = page.goto(path)
                         if answer is None or (answer.status != 200 and name != "missing"):
                             sys.exit(f"{path} answered {answer and answer.status}")
-                        page.screenshot(path=out / f"{name}-{language}-{scheme}.png", full_page=True)
+                        picture = f"{name}-{language}-{scheme}"
+                        page.screenshot(path=out / f"{picture}.png", full_page=True)
+                        if picture in README:
+                            page.screenshot(path=settings.BASE_DIR / "docs" / "screenshots" / README[picture])
                     context.close()
             browser.close()
-    for name, target in README.items():
-        shutil.copyfile(out / f"{name}.png", settings.BASE_DIR / "docs" / "screenshots" / target)
     print(f"{len(list(out.iterdir()))} pictures in {re.sub('.*/var', 'var', str(out))}")
 
 

@@ -163,7 +163,7 @@ def test_what_was_stored_can_be_read_verified_and_run_from_a_local_folder(place:
     for path, source in sources.items():
         assert (local / path).read_bytes() == source.content
         assert (local / path).stat().st_mode & 0o777 == 0o400
-    assert storage.materialize(PREFIX, stored) == local
+    assert storage.materialize(PREFIX, stored) == local == place / PREFIX, "the stored folder: no copy"
 
 
 def test_reading_is_bounded_and_tells_what_is_not_there(place: Path) -> None:
