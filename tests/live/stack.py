@@ -108,6 +108,10 @@ class LiveStack:
         assert found is not None, name
         return found
 
+    def kill(self, name: str) -> None:
+        """SIGKILL to a program once it has a process (a pid of 0 would mean everybody in our own group)."""
+        os.kill(until(lambda: self.program(name).pid, 30.0, f"a process of {name}"), signal.SIGKILL)
+
     def living(self) -> dict[int, list[str]]:
         """Every process of this stack besides `up`, with its command line."""
         return {pid: processes.command_of(pid) for pid in processes.of_installation(self.var)}

@@ -48,10 +48,6 @@ def version(driver: Driver) -> str:
     return pk
 
 
-def kill(stack: LiveStack, program: str) -> None:
-    os.kill(stack.program(program).pid, signal.SIGKILL)
-
-
 def restart_after_kill(stack: LiveStack) -> None:
     """kill -9 of supervisord itself: `up` ends everything and says so; then it is started again."""
     os.kill(stack.supervisor.pid(), signal.SIGKILL)
@@ -108,7 +104,7 @@ def test_an_import_survives_the_death_of(
     before = {path.name for path in (stack.var / "environments").iterdir()}
     pk = driver.import_model(name=f"digits-{program}", path=PACKAGE)
     until(lambda: driver.version_state(pk=pk)["working"], PATIENCE, "the import to begin")
-    kill(stack, program)
+    stack.kill(program)
     until(lambda: driver.version_state(pk=pk)["live"] == 0, PATIENCE, "the import to end")
     state = driver.version_state(pk=pk)
     assert (state["status"], state["problems"]) == ("published", [])
@@ -138,7 +134,7 @@ def test_a_deployment_survives_the_death_of(
 ) -> None:
     service = driver.deploy(name=f"service-{program}", version=version, instances=2)
     until(lambda: len(driver.running_instances()) >= 1, PATIENCE, "an instance to start")
-    kill(stack, driver.running_instances()[0] if program == "instance" else program)
+    stack.kill(driver.running_instances()[0] if program == "instance" else program)
     assert_whole(stack, driver, service, 2)
     remove(driver, service)
 
@@ -149,7 +145,7 @@ def test_when_an_instance_dies_the_status_says_so_and_the_other_answers(
     service = driver.deploy(name="one-dies", version=version, instances=2)
     assert_whole(stack, driver, service, 2)
     victim = driver.running_instances()[0]
-    kill(stack, victim)
+    stack.kill(victim)
     answers = [predict(stack, driver, service) for _ in range(20)]
     assert answers.count(200) >= 19, answers  # at most the call that was in its hands
     seen: set[str] = set()
