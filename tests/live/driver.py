@@ -96,12 +96,13 @@ def _service_state(pk: str) -> dict[str, Any]:
     from deployments.models import Service
 
     service = Service.objects.filter(pk=pk).first()
-    if service is None:
+    key = service and service.keys.first()
+    if service is None or key is None:  # the row goes last
         return {"status": "absent", "instances": {}, "live": 0, "key": ""}
     return {
         "status": service.status,
         "instances": dict(service.instances.exclude(status="gone").values_list("name", "status")),
-        "key": service.keys.first().secret,
+        "key": key.secret,
         "live": Operation.objects.filter(target_id=pk, state__in=Operation.LIVE).count(),
         "events": list(service.events.values_list("code", flat=True)),
     }
