@@ -17,12 +17,6 @@ from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
 
-class HtmxHttpRequest(HttpRequest):
-    """A request after HtmxMiddleware."""
-
-    htmx: HtmxDetails
-
-
 def wants_fragment(request: HttpRequest) -> bool:
     """Whether htmx asks for a piece of the page: not for a boosted visit nor to restore its history."""
     details: HtmxDetails = request.htmx  # type: ignore[attr-defined]

@@ -39,8 +39,6 @@ SERVICE = Lifecycle(
     },
 )
 
-# What a person may ask for; the other triggers are observations of the converge loop.
-COMMANDS = ("start", "stop", "revise", "delete")
 # Modifying one of these leaves it where it is: the new configuration takes effect at its next start.
 RESTING = (FAILED, STOPPED, FINISHED)
 

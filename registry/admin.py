@@ -7,6 +7,7 @@ from typing import ClassVar
 from django.contrib import admin
 from django.http import HttpRequest
 
+from console.readonly import ReadOnly
 from registry.models import (
     Connection,
     Discarded,
@@ -18,19 +19,6 @@ from registry.models import (
     VersionEvent,
     VersionFile,
 )
-
-
-class ReadOnly(admin.ModelAdmin):
-    """Written by services and workers alone."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
 
 
 @admin.register(Connection)
@@ -93,7 +81,7 @@ class VersionAdmin(admin.ModelAdmin):
 
 
 @admin.register(VersionEvent)
-class VersionEventAdmin(ReadOnly):
+class VersionEventAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ("created_at", "subject", "kind", "code", "from_status", "to_status", "actor")
     list_filter = ("kind", "to_status")
     search_fields = ("subject__model__name", "code")
@@ -102,14 +90,14 @@ class VersionEventAdmin(ReadOnly):
 
 
 @admin.register(Environment)
-class EnvironmentAdmin(ReadOnly):
+class EnvironmentAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ("digest", "engine", "runtime", "size_bytes", "created_at")
     list_filter = ("engine", "runtime")
     search_fields = ("digest",)
 
 
 @admin.register(VersionFile)
-class VersionFileAdmin(ReadOnly):
+class VersionFileAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ("path", "version", "size_bytes", "sha256")
     search_fields = ("path", "sha256", "version__model__name")
     list_select_related = ("version__model",)
@@ -123,11 +111,11 @@ class LabelAdmin(admin.ModelAdmin):
 
 
 @admin.register(FormerModel)
-class FormerModelAdmin(ReadOnly):
+class FormerModelAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ("name", "workspace", "last_ordinal", "next_rank")
     search_fields = ("name",)
 
 
 @admin.register(Discarded)
-class DiscardedAdmin(ReadOnly):
+class DiscardedAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ("prefix", "created_at")

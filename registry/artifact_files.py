@@ -14,7 +14,6 @@ from registry.artifact_transfer import Hasher, OpenStream, Source, StoredFile, T
 from registry.doors import remove_tree, sweep_tree
 
 CHUNK_BYTES = 1 << 20
-FLUSH_BYTES = 128 << 20
 INCOMING = ".incoming"
 
 
@@ -116,12 +115,11 @@ def _write_part(part: Path, source: Source, open_stream: OpenStream, transfer: T
                 hasher.update(chunk)
         os.ftruncate(fd, offset)
         os.lseek(fd, offset, os.SEEK_SET)
-        written, unflushed = offset, 0
+        written = offset
         for chunk in transfer.watched(open_stream(source, offset)):
             hasher.update(chunk)
             _write(fd, chunk)
             written += len(chunk)
-            unflushed += len(chunk)
         if written != source.size:
             raise ProblemError("registry.source.truncated", bucket="", path="", size=source.size, got=written)
         digest = hasher.finish()

@@ -11,7 +11,7 @@ from django.db.models.functions import Lower
 from console.access import visible_to
 from console.models import Operation, Workspace
 from registry import lifecycle
-from registry.models import Connection, FormerModel, Label, Model, Version, VersionEvent, VersionFile
+from registry.models import Connection, FormerModel, Model, Version, VersionEvent, VersionFile
 from registry.numbers import number_of
 
 MODEL_SORTS = {
@@ -116,8 +116,3 @@ def connection_versions(connection: Connection) -> QuerySet[Version]:
     """The versions that came through a connection."""
     rows = Version.objects.filter(connection=connection).select_related("model")
     return rows.order_by("model__name", F("number_rank").desc())
-
-
-def label_names(actor: Any, workspace: Workspace | None) -> list[str]:
-    """The workspace's catalogue of labels."""
-    return list(visible_to(Label.objects.filter(workspace=workspace), actor).values_list("name", flat=True))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from console import operations
@@ -14,7 +15,7 @@ from deployments.models import Service
 from deployments.services import seed_specifications
 from registry.models import Connection
 from tests.deployments.making import make_service
-from tests.factories import make_version
+from tests.factories import make_user, make_version
 
 # Open to everybody.
 PUBLIC = {"sign_in", "sign_in_link", "set_language", "healthz", "favicon.ico"}
@@ -133,3 +134,10 @@ def test_django_admin_is_for_operators(client: Any, admin_user: Any) -> None:
     client.force_login(admin_user)
     assert client.get("/admin/").status_code == 302
     assert client.get("/admin/registry/version/").status_code == 302
+
+
+def test_an_operator_opens_every_list_of_django_admin(client: Any, things: dict[str, Any]) -> None:
+    client.force_login(make_user(is_staff=True, is_superuser=True))
+    for model in admin.site._registry:
+        url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+        assert client.get(url).status_code == 200, url
